@@ -1,0 +1,1 @@
+"""The wire: embedded broker, plant simulator, Mosquitto set-up."""

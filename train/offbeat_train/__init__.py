@@ -1,0 +1,1 @@
+"""The cloud half of offbeat: from normal history to a checked bundle."""
