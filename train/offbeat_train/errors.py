@@ -1,0 +1,96 @@
+"""Every error the cloud half raises on purpose.
+
+::
+
+    OffbeatError                 (offbeat_edge.errors)
+    └── TrainError
+        ├── HistoryError         a file that cannot be read as sensor history
+        ├── DataError            readable data that no honest model can come from
+        ├── ExportError          the network could not become a device's model
+        └── AccuracyError        the integer model lost the float model's accuracy
+
+Messages say what was expected, what was found and where.  The evidence is
+kept in attributes.
+
+>>> str(HistoryError("expected a number, got 'abc'", path="a.csv", line=7, column="flow"))
+"a.csv, line 7, column 'flow': expected a number, got 'abc'"
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offbeat_edge.errors import OffbeatError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class TrainError(OffbeatError):
+    """Base of the cloud half's expected errors."""
+
+
+class HistoryError(TrainError):
+    """A file that cannot be read as sensor history.
+
+    Parameters
+    ----------
+    problem : what was expected and what was found.
+    path, line, column : where; lines count from 1 and include the header.
+    """
+
+    exit_code = 65
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: Path | str | None = None,
+        line: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.path = path
+        self.line = line
+        self.column = column
+        place = [] if path is None else [str(path)]
+        place += [] if line is None else [f"line {line}"]
+        place += [] if column is None else [f"column {column!r}"]
+        super().__init__(": ".join([", ".join(place), problem] if place else [problem]))
+
+
+class DataError(TrainError):
+    """Readable data that no honest model can come from.
+
+    Parameters
+    ----------
+    problem : what was expected and what was found.
+    needed, got : the figures behind it, where there are such.
+    """
+
+    exit_code = 65
+
+    def __init__(
+        self, problem: str, *, needed: float | None = None, got: float | None = None
+    ) -> None:
+        self.needed = needed
+        self.got = got
+        super().__init__(problem)
+
+
+class ExportError(TrainError):
+    """The network could not be turned into a model that a device runs."""
+
+
+class AccuracyError(TrainError):
+    """The integer model lost the float model's accuracy.
+
+    Parameters
+    ----------
+    problem : the sentence with the figures.
+    figures : what was measured, by name.
+    """
+
+    def __init__(self, problem: str, *, figures: dict[str, float]) -> None:
+        self.figures = figures
+        super().__init__(problem)
