@@ -1,0 +1,212 @@
+"""Windows and reconstructions in, scores and contributions out.
+
+A residual is what the model got wrong: ``e = window - reconstruction``.  The
+detector weighs the residuals of the last ``rows`` steps by what is normal for
+them (a Mahalanobis distance) and divides by the threshold, so that 1.0 is
+the threshold for every model and asset.
+
+Rules: elementwise float64 (+ - x / sqrt) and sums folded in an order that
+depends on the axis alone.  A window's score is therefore the same to the bit
+alone and in any batch; no matrix product, no exp, no log.
+
+>>> import numpy as np
+>>> pump = schema.SensorSpec(name="flow", center=0.0, scale=1.0, cadence_ms=1000)
+>>> spec = DetectorSpec(rows=2, center=(0.0,), precision=((1.0,),))
+>>> detector = Detector(spec, (pump,), threshold=2.0)
+>>> window = np.array([[[9.0], [3.0], [3.0]]])
+>>> detector.score(window, np.zeros((1, 3, 1))).score
+array([1.5])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from offbeat_edge import schema
+from offbeat_edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+RESIDUAL_LIMIT = 1e6  # scaled units; keeps squares of absurd inputs finite
+
+
+class DetectorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """How residuals become one number; part of the bundle's manifest.
+
+    S is the number of scored sensors, in the order of the sensors.
+    """
+
+    schema: str = schema.SCHEMA
+    rows: int  # the last steps of the window that are judged
+    center: tuple[float, ...]  # (S,) normal residual, scaled units
+    precision: tuple[tuple[float, ...], ...]  # (S, S), symmetric, positive
+
+
+class FallbackSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Plain statistics of normal windows, for when the model cannot run.
+
+    Two features a scored sensor: the mean and the standard deviation of its
+    window.  Each is compared with its normal center in units of its scale.
+    """
+
+    schema: str = schema.SCHEMA
+    threshold: float
+    level_center: tuple[float, ...]  # (S,) scaled units
+    level_scale: tuple[float, ...]
+    spread_center: tuple[float, ...]
+    spread_scale: tuple[float, ...]
+
+
+class Scores(NamedTuple):
+    """What a batch of N windows of F sensors scored."""
+
+    score: Floats  # (N,) 1.0 is the threshold
+    shares: Floats  # (N, F) >= 0, each row sums to 1; unscored sensors 0
+    raw: Floats  # (N,) before the division by the threshold
+
+
+class Detector:
+    """Scores windows against their reconstructions.
+
+    Parameters
+    ----------
+    spec : the weights learned on held-out normal rows.
+    sensors : the model's inputs, in the order of the last axis.
+    threshold : the raw score that becomes 1.0; finite, above 0.
+
+    Raises
+    ------
+    BundleError : the spec does not fit the sensors.
+    """
+
+    def __init__(
+        self,
+        spec: DetectorSpec,
+        sensors: tuple[schema.SensorSpec, ...],
+        *,
+        threshold: float,
+    ) -> None:
+        scored = scored_columns(sensors)
+        _check_threshold(threshold)
+        _check_length("center", len(spec.center), len(scored))
+        _check_length("precision", len(spec.precision), len(scored))
+        for row in spec.precision:
+            _check_length("precision row", len(row), len(scored))
+        if spec.rows < 1:
+            raise BundleError(f"detector: expected rows >= 1, got {spec.rows}")
+        self._rows = spec.rows
+        self._scored = scored
+        self._width = len(sensors)
+        self._center = np.array(spec.center, dtype=np.float64)
+        self._precision = np.array(spec.precision, dtype=np.float64)
+        self._diagonal = np.ascontiguousarray(np.diagonal(self._precision))
+        self._threshold = threshold
+
+    def score(self, windows: Floats, recon: Floats) -> Scores:
+        """Score ``windows`` (N, T, F) against ``recon`` (N, T, F), both scaled.
+
+        The share of a sensor is the part of the distance that would vanish
+        if that sensor alone were free to be anything.
+        """
+        tail = slice(-self._rows, None)
+        residual = windows[:, tail][..., self._scored] - recon[:, tail][..., self._scored]
+        residual = np.clip(residual - self._center, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        pull = np.zeros_like(residual)
+        for column in range(len(self._scored)):
+            pull = pull + residual[..., column : column + 1] * self._precision[column]
+        distance = fold(fold(residual * pull, axis=2), axis=1)
+        cells = residual.shape[1] * residual.shape[2]
+        raw = np.sqrt(np.maximum(distance, 0.0) / cells)
+        parts = fold(pull * pull, axis=1) / self._diagonal
+        shares = _shares(parts, self._scored, self._width)
+        return Scores(score=raw / self._threshold, shares=shares, raw=raw)
+
+
+class Fallback:
+    """Scores windows without a model, by level and spread of each sensor.
+
+    Raises
+    ------
+    BundleError : the spec does not fit the sensors.
+    """
+
+    def __init__(self, spec: FallbackSpec, sensors: tuple[schema.SensorSpec, ...]) -> None:
+        self._scored = scored_columns(sensors)
+        self._width = len(sensors)
+        _check_threshold(spec.threshold)
+        fields = (spec.level_center, spec.level_scale, spec.spread_center, spec.spread_scale)
+        for field in fields:
+            _check_length("fallback", len(field), len(self._scored))
+        self._threshold = spec.threshold
+        self._level_center, self._level_scale, self._spread_center, self._spread_scale = (
+            np.array(field, dtype=np.float64) for field in fields
+        )
+
+    def score(self, windows: Floats) -> Scores:
+        """Score ``windows`` (N, T, F), scaled."""
+        level, spread = level_and_spread(windows[..., self._scored])
+        level = (level - self._level_center) / self._level_scale
+        spread = (spread - self._spread_center) / self._spread_scale
+        parts = level * level + spread * spread
+        raw = np.sqrt(fold(parts, axis=1) / (2 * len(self._scored)))
+        shares = _shares(parts, self._scored, self._width)
+        return Scores(score=raw / self._threshold, shares=shares, raw=raw)
+
+
+def level_and_spread(windows: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation over time of ``windows`` (N, T, S): two (N, S)."""
+    steps = windows.shape[1]
+    windows = np.clip(windows, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+    level = fold(windows, axis=1) / steps
+    away = windows - level[:, None, :]
+    return level, np.sqrt(fold(away * away, axis=1) / steps)
+
+
+def scored_columns(sensors: tuple[schema.SensorSpec, ...]) -> NDArray[np.intp]:
+    """Columns of the model's last axis whose reconstruction is judged."""
+    columns = [i for i, sensor in enumerate(sensors) if sensor.scored]
+    if not columns:
+        raise BundleError("detector: expected at least one scored sensor, got none")
+    return np.array(columns, dtype=np.intp)
+
+
+def fold(values: Floats, *, axis: int) -> Floats:
+    """Sum over ``axis`` by halving it, in an order that its length alone decides.
+
+    ``numpy.sum`` picks its order from the memory layout, which a batch of one
+    changes.
+    """
+    values = np.moveaxis(values, axis, 0)
+    while len(values) > 1:
+        half = len(values) // 2
+        rest = values[2 * half :]
+        values = values[:half] + values[half : 2 * half]
+        if len(rest):
+            values = np.concatenate([values, rest])
+    result: Floats = values[0]
+    return result
+
+
+def _shares(parts: Floats, scored: NDArray[np.intp], width: int) -> Floats:
+    total = fold(parts, axis=1)[:, None]
+    even = 1.0 / len(scored)
+    safe = np.where(total > 0.0, total, 1.0)
+    shares = np.zeros((len(parts), width), dtype=np.float64)
+    shares[:, scored] = np.where(total > 0.0, parts / safe, even)
+    return shares
+
+
+def _check_threshold(threshold: float) -> None:
+    if not (np.isfinite(threshold) and threshold > 0.0):
+        raise BundleError(f"detector: expected a finite threshold above 0, got {threshold}")
+
+
+def _check_length(what: str, got: int, expected: int) -> None:
+    if got != expected:
+        raise BundleError(f"detector {what}: expected {expected} scored sensors, got {got}")

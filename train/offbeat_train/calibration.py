@@ -1,0 +1,189 @@
+"""From errors on held-out normal rows to the detector's weights and threshold.
+
+Rules: no labels; only windows that lie wholly in rows the model was not
+fitted on.  The user names an *alert budget*, false alarms a week and asset.
+Scores of neighbouring windows overlap, so the held-out rows are cut into
+blocks of one window length and the worst score of each block counts once.
+A Gumbel tail on the logarithm of these maxima is read at the budget, but
+never further out than ``REACH`` times the length of the held-out rows: data
+of ten minutes cannot vouch for a week, and the result says so
+(``supported_per_week``).
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> maxima = np.exp(rng.gumbel(0.0, 0.1, size=500))
+>>> level = return_level(maxima, every=1000.0)
+>>> bool(1.8 < level < 2.2)
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from offbeat_edge.detector import (
+    Detector,
+    DetectorSpec,
+    Fallback,
+    FallbackSpec,
+    level_and_spread,
+    scored_columns,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_edge.schema import SensorSpec
+
+    Floats = NDArray[np.float64]
+
+ALERT_BUDGET = 1.0  # false alarms a week and asset
+REACH = 10.0  # how many times the held-out length a tail may be extrapolated
+SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
+NOISE_FLOOR = 0.05  # scaled units; int8 steps make smaller residuals meaningless
+WEEK_MS = 7 * 24 * 3600 * 1000
+EULER_GAMMA = 0.5772156649015329
+
+
+class Holdout(NamedTuple):
+    """Windows of held-out normal rows and what the model made of them.
+
+    ``windows`` and ``recon`` are (N, T, F), scaled; windows of one run of
+    rows are in order of time, ``stride`` steps apart; ``run`` (N,) numbers
+    the runs, so that no block of maxima spans a gap.
+    """
+
+    windows: Floats
+    recon: Floats
+    run: NDArray[np.intp]
+    stride: int
+    period_ms: int
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What calibration learned, and how far the data can support it."""
+
+    detector: DetectorSpec
+    threshold: float
+    fallback: FallbackSpec
+    budget_per_week: float  # what was asked for
+    supported_per_week: float  # the rarest rate the held-out rows can speak of
+    expected_per_week: float  # the rate the threshold was read at
+    held_out_hours: float
+    held_out_alarms: int  # blocks of the held-out rows above the threshold
+    alarm_share: float  # of held-out windows above the threshold
+
+
+def calibrate(
+    holdout: Holdout,
+    sensors: tuple[SensorSpec, ...],
+    *,
+    budget_per_week: float = ALERT_BUDGET,
+    rows: int | None = None,
+) -> Calibration:
+    """Weigh residuals by what is normal and set the threshold for the budget.
+
+    Raises
+    ------
+    ValueError : no held-out window, or a budget that is not above 0.
+    """
+    _check(holdout, budget_per_week)
+    steps = holdout.windows.shape[1]
+    spec = weigh(holdout, sensors, rows=rows or steps)
+    raw = Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw
+    maxima = block_maxima(raw, holdout)
+    block_ms = steps * holdout.period_ms
+    held_ms = len(maxima) * block_ms
+    supported = WEEK_MS / (REACH * held_ms)
+    rate = max(budget_per_week, supported)
+    every = WEEK_MS / (rate * block_ms)
+    threshold = return_level(maxima, every=every)
+    return Calibration(
+        detector=spec,
+        threshold=threshold,
+        fallback=calibrate_fallback(holdout, sensors, every=every),
+        budget_per_week=budget_per_week,
+        supported_per_week=supported,
+        expected_per_week=rate,
+        held_out_hours=held_ms / 3_600_000,
+        held_out_alarms=int((maxima > threshold).sum()),
+        alarm_share=float((raw > threshold).mean()),
+    )
+
+
+def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> DetectorSpec:
+    """Center and inverse covariance of the residuals of the last ``rows`` steps."""
+    columns = scored_columns(sensors)
+    residual = (holdout.windows - holdout.recon)[:, -rows:][..., columns].reshape(-1, len(columns))
+    center = residual.mean(axis=0)
+    away = residual - center
+    covariance = away.T @ away / len(away)
+    variance = np.maximum(np.diagonal(covariance), NOISE_FLOOR**2)
+    covariance = (1.0 - SHRINKAGE) * covariance
+    np.fill_diagonal(covariance, variance)
+    precision = np.linalg.inv(covariance)
+    precision = (precision + precision.T) / 2
+    return DetectorSpec(
+        rows=rows,
+        center=_floats(center),
+        precision=tuple(_floats(row) for row in precision),
+    )
+
+
+def calibrate_fallback(
+    holdout: Holdout, sensors: tuple[SensorSpec, ...], *, every: float
+) -> FallbackSpec:
+    """Plain statistics of the held-out windows, for when the model cannot run."""
+    level, spread = level_and_spread(holdout.windows[..., scored_columns(sensors)])
+    spec = FallbackSpec(
+        threshold=1.0,
+        level_center=_floats(level.mean(axis=0)),
+        level_scale=_floats(np.maximum(level.std(axis=0), NOISE_FLOOR)),
+        spread_center=_floats(spread.mean(axis=0)),
+        spread_scale=_floats(np.maximum(spread.std(axis=0), NOISE_FLOOR)),
+    )
+    raw = Fallback(spec, sensors).score(holdout.windows).raw
+    level_of = return_level(block_maxima(raw, holdout), every=every)
+    return msgspec.structs.replace(spec, threshold=level_of)
+
+
+def block_maxima(raw: Floats, holdout: Holdout) -> Floats:
+    """Worst ``raw`` (N,) of each stretch of one window length within a run."""
+    size = max(1, holdout.windows.shape[1] // holdout.stride)
+    maxima = []
+    for run in np.unique(holdout.run):
+        of_run = raw[holdout.run == run]
+        maxima += [of_run[i : i + size].max() for i in range(0, len(of_run), size)]
+    return np.array(maxima, dtype=np.float64)
+
+
+def return_level(maxima: Floats, *, every: float) -> float:
+    """Score that a block exceeds once in ``every`` blocks.
+
+    The tail is a Gumbel distribution of log scores, fitted by moments: two
+    numbers, which a dozen blocks can carry.
+    """
+    logs = np.log(np.maximum(maxima, np.finfo(np.float64).tiny))
+    spread = float(logs.std()) * np.sqrt(6.0) / np.pi
+    mode = float(logs.mean()) - EULER_GAMMA * spread
+    rare = 1.0 / max(every, 2.0)
+    level = float(np.exp(mode - spread * np.log(-np.log1p(-rare))))
+    return max(level, float(np.finfo(np.float32).tiny))
+
+
+def _floats(values: Floats) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def _check(holdout: Holdout, budget_per_week: float) -> None:
+    shape = holdout.windows.shape
+    if len(shape) != 3 or shape[0] == 0:
+        raise ValueError(f"calibration: expected held-out windows (N >= 1, T, F), got {shape}")
+    if holdout.recon.shape != shape or holdout.run.shape != shape[:1]:
+        got = (holdout.recon.shape, holdout.run.shape)
+        raise ValueError(f"calibration: expected recon {shape} and run {shape[:1]}, got {got}")
+    if not budget_per_week > 0.0:
+        raise ValueError(f"calibration: expected an alert budget above 0, got {budget_per_week}")
