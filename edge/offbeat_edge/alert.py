@@ -1,0 +1,104 @@
+"""Scores → the life of an alert: new, update, end.
+
+A state machine over event time, one for each asset and kind; it knows no
+clock and keeps nothing but `Lifecycle`, which is data.
+
+* A score above 1.0 starts a candidate; after ``min_duration_ms`` above it
+  the alert opens, dated from the first of them.
+* While open, an update goes out when the severity rises or the peak has
+  grown by `UPDATE_GROWTH` since people last heard of it.
+* It ends once the score has stayed below ``clear_ratio`` for ``clear_ms``.
+* After an end, ``cooldown_ms`` must pass before the next candidate.
+
+>>> from offbeat_edge.schema import AlertRule
+>>> life = Lifecycle()
+>>> [advance(life, AlertRule(), t, s) for t, s in [(0, 0.5), (1, 1.2), (2, 0.8)]]
+[None, 'new', 'end']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from offbeat_edge.schema import AlertRule, EventType, Severity
+
+UPDATE_GROWTH = 1.5  # a peak this many times the last one told is news
+CRITICAL_SCORE = 3.0  # times the threshold
+
+
+class Lifecycle(msgspec.Struct, array_like=True):
+    """Where one alert of one asset stands; times are event time in ms."""
+
+    candidate_ms: int | None = None  # above the threshold since
+    start_ms: int | None = None  # set while the alert is open
+    below_ms: int | None = None  # open, but calm since
+    quiet_until_ms: int | None = None  # cooldown
+    seq: int = 0  # of the next event
+    peak: float = 0.0
+    told: float = 0.0  # the peak people last heard of
+
+
+def severity_of(peak: float) -> Severity:
+    """Return how bad a peak score is."""
+    return "critical" if peak >= CRITICAL_SCORE else "warning"
+
+
+def advance(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> EventType | None:
+    """Move `life` on by one score; return the event that this makes, if any."""
+    if life.start_ms is None:
+        return _while_closed(life, rule, time_ms, score)
+    return _while_open(life, rule, time_ms, score)
+
+
+def forget_candidate(life: Lifecycle) -> None:
+    """Scores were interrupted: what was not yet an alert starts over."""
+    life.candidate_ms = None
+
+
+def close(life: Lifecycle, rule: AlertRule, time_ms: int) -> EventType | None:
+    """End an open alert now, whatever the score."""
+    life.candidate_ms = None
+    if life.start_ms is None:
+        return None
+    life.quiet_until_ms = time_ms + rule.cooldown_ms
+    return "end"
+
+
+def _while_closed(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> EventType | None:
+    quiet = life.quiet_until_ms is not None and time_ms < life.quiet_until_ms
+    if score <= 1.0 or quiet:
+        life.candidate_ms = None
+        return None
+    if life.candidate_ms is None:
+        life.candidate_ms, life.peak = time_ms, score
+    life.peak = max(life.peak, score)
+    if time_ms - life.candidate_ms < rule.min_duration_ms:
+        return None
+    life.start_ms, life.candidate_ms = life.candidate_ms, None
+    life.below_ms, life.seq, life.told = None, 0, life.peak
+    return "new"
+
+
+def _while_open(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> EventType | None:
+    if score < rule.clear_ratio:
+        if life.below_ms is None:
+            life.below_ms = time_ms
+        if time_ms - life.below_ms >= rule.clear_ms:
+            return close(life, rule, time_ms)
+        return None
+    life.below_ms = None
+    life.peak = max(life.peak, score)
+    graver = severity_of(life.peak) != severity_of(life.told)
+    if not graver and life.peak < UPDATE_GROWTH * life.told:
+        return None
+    life.told = life.peak
+    return "update"
+
+
+def ended(life: Lifecycle) -> None:
+    """Forget an alert whose ``end`` has been written."""
+    life.start_ms = life.below_ms = None
+    life.seq, life.peak, life.told = 0, 0.0, 0.0

@@ -1,0 +1,108 @@
+"""The alerts of one asset, one life for each kind, and the events they make.
+
+An event's identity depends on the stream alone, so a second run over the
+same samples tells the same story under the same ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from offbeat_edge import alert
+from offbeat_edge.alert import Lifecycle
+from offbeat_edge.schema import AlertEvent, iso
+
+if TYPE_CHECKING:
+    from offbeat_edge.schema import AlertRule, Contribution, EventType, Kind, ModelRef
+
+
+class Teller(NamedTuple):
+    """Who speaks: names that go into every event, and how much it says."""
+
+    site: str
+    gateway: str
+    contributions: int  # sensors named in a score or an event
+
+
+class Moment(NamedTuple):
+    """A score at an event time, and the sensors behind it."""
+
+    time_ms: int
+    score: float
+    contributions: tuple[Contribution, ...]
+
+
+class AlertBook:
+    """Open and past alerts of one asset under one model."""
+
+    def __init__(self, *, teller: Teller, asset: str, model: ModelRef) -> None:
+        self.teller = teller
+        self.asset = asset
+        self.model = model
+        self.lives: dict[Kind, Lifecycle] = {
+            "anomaly": Lifecycle(),
+            "sensor_fault": Lifecycle(),
+            "stale": Lifecycle(),
+        }
+
+    def open_alert(self, kind: Kind) -> str | None:
+        """Return the id of the open alert of a kind."""
+        start_ms = self.lives[kind].start_ms
+        return None if start_ms is None else self.alert_id(kind, start_ms)
+
+    def alert_id(self, kind: Kind, start_ms: int) -> str:
+        """Return 32 hex digits that name an alert: SHA-256 of what makes it that one."""
+        key = "\n".join((self.teller.site, self.asset, kind, self.model.name, str(start_ms)))
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+    def advance(
+        self, kind: Kind, rule: AlertRule, moment: Moment, told: str, events: list[AlertEvent]
+    ) -> None:
+        """Move one kind on by a score; append the event that this makes, if any."""
+        event = alert.advance(self.lives[kind], rule, moment.time_ms, moment.score)
+        if event == "end":
+            events.append(self._event(kind, event, moment, f"{self.asset}: {_plain(kind)} is over"))
+            alert.ended(self.lives[kind])
+        elif event is not None:
+            events.append(self._event(kind, event, moment, told))
+
+    def update(self, kind: Kind, moment: Moment, told: str, events: list[AlertEvent]) -> None:
+        """Append an update that the score alone would not have made."""
+        if self.lives[kind].start_ms is not None:
+            events.append(self._event(kind, "update", moment, told))
+
+    def _event(self, kind: Kind, event: EventType, moment: Moment, told: str) -> AlertEvent:
+        life = self.lives[kind]
+        start_ms = moment.time_ms if life.start_ms is None else life.start_ms
+        name = self.alert_id(kind, start_ms)
+        end_ms = moment.time_ms if event == "end" else None
+        scored = kind == "anomaly"
+        seq = life.seq
+        life.seq += 1
+        return AlertEvent(
+            id=f"{name}/{seq}",
+            alert=name,
+            seq=seq,
+            type=event,
+            kind=kind,
+            severity=alert.severity_of(life.peak),
+            site=self.teller.site,
+            gateway=self.teller.gateway,
+            asset=self.asset,
+            start=iso(start_ms),
+            start_ms=start_ms,
+            end=None if end_ms is None else iso(end_ms),
+            end_ms=end_ms,
+            time=iso(moment.time_ms),
+            time_ms=moment.time_ms,
+            score=moment.score if scored else None,
+            peak=life.peak if scored else None,
+            message=told,
+            contributions=moment.contributions,
+            model=self.model,
+        )
+
+
+def _plain(kind: Kind) -> str:
+    return kind.replace("_", " ")

@@ -1,0 +1,114 @@
+"""A bundle at work: windows in the sensors' units → scores and what was expected.
+
+Joins scaling, interpreter and detector for one bundle.  When the model
+cannot run, the bundle's statistical fallback scores instead and ``degraded``
+says why; nobody waits for a repair to keep watching.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from offbeat_edge.detector import Detector, Fallback
+from offbeat_edge.errors import ModelError
+from offbeat_edge.schema import ModelRef
+from offbeat_edge.window import scale
+
+if TYPE_CHECKING:
+    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.schema import AlertRule
+    from offbeat_edge.window import Floats
+
+
+class Reconstructor(Protocol):
+    """What a model needs of `interpreter.Interpreter`."""
+
+    def reconstruct(self, windows: Floats) -> Floats:
+        """(N, T, F) scaled → (N, T, F) scaled."""
+        ...
+
+
+class Judged(NamedTuple):
+    """A batch of N windows, judged."""
+
+    score: Floats  # (N,) 1.0 is the threshold
+    shares: Floats  # (N, F), rows sum to 1
+    expected: Floats | None  # (N, F) at the window's last step, in units
+    actual: Floats  # (N, F) likewise
+
+
+class Model:
+    """One bundle, ready to judge windows.
+
+    Parameters
+    ----------
+    manifest : the bundle's manifest.
+    digest : SHA-256 of the manifest, hex.
+    config_digest : SHA-256 of the settings in force for it, hex.
+    interpreter : runs ``model.tflite``; None when it did not load.
+    rule : the alert rule in force; the bundle's own when None.
+    lateness_ms : how far samples may be out of order.
+    degraded : why there is no interpreter.
+    """
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        digest: str,
+        config_digest: str,
+        interpreter: Reconstructor | None,
+        rule: AlertRule | None = None,
+        lateness_ms: int = 0,
+        degraded: str | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self.rule = rule or manifest.alert
+        self.lateness_ms = lateness_ms
+        self.degraded = degraded
+        self.ref = ModelRef(
+            name=manifest.model.name,
+            version=manifest.model.version,
+            bundle=digest,
+            config=config_digest,
+        )
+        self.names = tuple(s.name for s in manifest.sensors)
+        self.index = {name: i for i, name in enumerate(self.names)}
+        self.interpreter = interpreter
+        self._center = np.array([s.center for s in manifest.sensors])
+        self._spread = np.array([s.scale for s in manifest.sensors])
+        self._detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
+        self._fallback = Fallback(manifest.fallback, manifest.sensors)
+
+    @property
+    def stale_after_ms(self) -> int:
+        """Silence of an asset beyond this is worth an alert."""
+        slowest: int = max(s.cadence_ms for s in self.manifest.sensors)
+        return max(3 * slowest, self.manifest.model.hold_ms, 3 * self.manifest.model.period_ms)
+
+    def judge(self, windows: Floats) -> Judged:
+        """Score ``windows``, (N, T, F) float64 in the sensors' units."""
+        scaled = scale(windows, self._center, self._spread)
+        actual = windows[:, -1].copy()
+        recon = self._reconstruct(scaled)
+        if recon is None:
+            scores = self._fallback.score(scaled)
+            return Judged(scores.score, scores.shares, None, actual)
+        scores = self._detector.score(scaled, recon)
+        expected = recon[:, -1] * self._spread + self._center
+        return Judged(scores.score, scores.shares, expected, actual)
+
+    def _reconstruct(self, scaled: Floats) -> Floats | None:
+        if self.interpreter is None:
+            return None
+        try:
+            recon = self.interpreter.reconstruct(scaled)
+        except ModelError as error:
+            self.degraded = f"model failed: {error}"
+            self.interpreter = None
+            return None
+        self.degraded = None
+        return recon
