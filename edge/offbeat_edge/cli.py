@@ -1,0 +1,113 @@
+"""The command ``offbeat``: one table of subcommands, each loaded when used.
+
+A device pays for argparse and for the one command it runs.  A command module
+offers ``add_arguments(parser)`` and ``run(args) -> int``, an exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+from offbeat_edge import __version__
+from offbeat_edge.errors import ConfigError, OffbeatError
+
+USAGE = 2
+UNAVAILABLE = 69
+
+
+class Command(NamedTuple):
+    """A subcommand: where it lives, what it does, which extra brings it."""
+
+    module: str
+    help: str
+    extra: str | None = None
+
+
+# Edge never imports the other rooms; it only knows the names of their doors.
+COMMANDS = {
+    "demo": Command("offbeat_train.demo_command", "the whole loop on a simulated plant", "train"),
+    "simulate": Command("offbeat_broker.simulate_command", "a plant of pumps, with faults"),
+    "fit": Command("offbeat_train.fit_command", "normal history in, a bundle out", "train"),
+    "replay": Command("offbeat_train.replay_command", "what would have fired?", "train"),
+    "inspect": Command("offbeat_edge.inspect_command", "explain a bundle"),
+    "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),
+    "run": Command("offbeat_edge.run_command", "the daemon"),
+    "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand; return its exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    name = next((w for w in words if not w.startswith("-")), None)
+    parser = _parser()
+    if name not in COMMANDS or words[0] != name:
+        return _usage(parser, words)
+    command = COMMANDS[name]
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        return _missing(name, command, error)
+    sub = argparse.ArgumentParser(prog=f"offbeat {name}", description=module.__doc__)
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(sub)
+    args = sub.parse_args(words[1:])
+    try:
+        return int(module.run(args))
+    except OffbeatError as error:
+        return _told(name, error)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    table = "\n".join(f"  {name:{width}}  {c.help}" for name, c in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="offbeat",
+        description="Learns the beat of your machines and says when one falls off it.",
+        epilog=f"commands:\n{table}\n\noffbeat COMMAND --help tells more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"offbeat {__version__}")
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND")
+    return parser
+
+
+def _usage(parser: argparse.ArgumentParser, words: list[str]) -> int:
+    if not words:
+        parser.print_help()
+        return USAGE
+    parser.parse_args(words[:1])
+    return USAGE
+
+
+def _missing(name: str, command: Command, error: ModuleNotFoundError) -> int:
+    missing = (error.name or "").split(".")[0]
+    if command.extra is None or missing.startswith("offbeat"):
+        raise error
+    print(
+        f"offbeat {name} needs {missing}, which is not installed: "
+        f"pip install 'offbeat[{command.extra}]'",
+        file=sys.stderr,
+    )
+    return UNAVAILABLE
+
+
+def _told(name: str, error: OffbeatError) -> int:
+    problems = error.problems if isinstance(error, ConfigError) else [str(error)]
+    for problem in problems:
+        print(f"offbeat {name}: {problem}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
