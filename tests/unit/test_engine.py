@@ -1,0 +1,164 @@
+"""The engine: the same samples tell the same story, however they arrive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from offbeat_edge.engine import Engine
+from offbeat_edge.errors import ModelError
+from offbeat_edge.model import Model
+from offbeat_edge.replay import play, row_scores, samples
+from offbeat_edge.schema import AlertEvent, Sample
+
+if TYPE_CHECKING:
+    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.window import Floats
+
+START = 1_700_000_000_000
+
+
+def engine_for(model: Model) -> Engine:
+    return Engine(
+        site="hall", gateway="gw", route=lambda a: model if a.startswith("pump") else None
+    )
+
+
+def sample(k: int, flow: float, heat: float, asset: str = "pump1") -> Sample:
+    return Sample(asset, START + 1000 * k, {"flow": flow, "heat": heat})
+
+
+def calm_then_hot(asset: str = "pump1", hot: int = 10) -> list[Sample]:
+    return [
+        sample(
+            k,
+            10.0 + 0.1 * (k % 2),
+            20.0 + 0.2 * (k % 3) + (9.0 if 20 <= k < 20 + hot else 0.0),
+            asset,
+        )
+        for k in range(60)
+    ]
+
+
+def events_of(engine: Engine, stream: list[Sample], batch: int) -> list[AlertEvent]:
+    return [e for out in play(engine, iter(stream), batch=batch) for e in out.events]
+
+
+def test_a_fault_makes_one_alert_that_names_the_sensor(model: Model) -> None:
+    events = events_of(engine_for(model), calm_then_hot(), 7)
+    assert next((e.type, e.kind, e.seq) for e in events) == ("new", "anomaly", 0)
+    assert [e.type for e in events][-1] == "end"
+    assert {e.alert for e in events} == {events[0].alert}
+    top = events[0].contributions[0]
+    assert (top.sensor, top.expected) == ("heat", 20.0)
+    assert START + 20_000 <= events[0].start_ms <= START + 24_000
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(batch=st.integers(1, 130), order=st.randoms(use_true_random=False))
+def test_batching_and_interleaving_of_assets_change_nothing(
+    model: Model, batch: int, order: object
+) -> None:
+    apart = [
+        e
+        for asset in ("pump1", "pump2")
+        for e in events_of(engine_for(model), calm_then_hot(asset), 1)
+    ]
+    both = [
+        s for pair in zip(calm_then_hot("pump1"), calm_then_hot("pump2"), strict=True) for s in pair
+    ]
+    together = events_of(engine_for(model), both, batch)
+    assert sorted(apart, key=lambda e: e.id) == sorted(together, key=lambda e: e.id)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cut=st.integers(0, 60))
+def test_a_snapshot_anywhere_changes_nothing(model: Model, cut: int) -> None:
+    stream = calm_then_hot()
+    whole = events_of(engine_for(model), stream, 5)
+    first = engine_for(model)
+    before = events_of(first, stream[:cut], 5)
+    second = engine_for(model)
+    second.restore(first.snapshot())
+    assert before + events_of(second, stream[cut:], 5) == whole
+
+
+def test_redelivery_makes_no_new_event(model: Model) -> None:
+    engine = engine_for(model)
+    first = events_of(engine, calm_then_hot(), 5)
+    assert first
+    assert events_of(engine, calm_then_hot()[-40:], 5) == []
+
+
+def test_a_stuck_sensor_is_a_sensor_fault_and_not_an_anomaly(model: Model) -> None:
+    stream = [sample(k, 10.0 + 0.1 * (k % 2), 24.0) for k in range(30)]
+    kinds = [e.kind for e in events_of(engine_for(model), stream, 30)]
+    assert "sensor_fault" in kinds
+    states = [s for out in play(engine_for(model), iter(stream)) for s in out.states]
+    assert states[-1].state == "sensor_fault"
+    assert states[-1].reasons == ("heat: stuck",)
+
+
+def test_a_missing_sensor_is_said_and_recovers(model: Model) -> None:
+    engine = engine_for(model)
+    values = [
+        Sample(
+            "pump1",
+            START + 1000 * k,
+            {"flow": 10.0} if 8 <= k < 16 else {"flow": 10.0, "heat": 20.0 + 0.1 * (k % 2)},
+        )
+        for k in range(30)
+    ]
+    out = engine.feed(values)
+    assert [(e.kind, e.type) for e in out.events] == [
+        ("sensor_fault", "new"),
+        ("sensor_fault", "end"),
+    ]
+    assert "missing" in out.events[0].message
+    assert [s.state for s in out.states] == ["warming", "ok", "sensor_fault", "warming", "ok"]
+
+
+def test_silence_becomes_stale_and_ends_with_the_next_sample(model: Model) -> None:
+    engine = engine_for(model)
+    engine.feed(calm_then_hot()[:10])
+    assert engine.idle(2000).events == []
+    assert [(e.kind, e.type) for e in engine.idle(2000).events] == [("stale", "new")]
+    assert engine.idle(60_000).events == []
+    out = engine.feed(calm_then_hot()[10:11])
+    assert [(e.kind, e.type) for e in out.events] == [("stale", "end")]
+
+
+def test_nobody_watches_an_unknown_asset_and_it_is_said(model: Model) -> None:
+    out = engine_for(model).feed([sample(0, 1.0, 1.0, asset="fan1")])
+    assert [d.reason for d in out.drops] == ["no_model"]
+
+
+def test_a_model_that_throws_falls_back_and_says_degraded(manifest: Manifest) -> None:
+    class Broken:
+        def reconstruct(self, windows: Floats) -> Floats:
+            raise ModelError(f"out of tensors for {windows.shape}")
+
+    model = Model(manifest=manifest, digest="d" * 64, config_digest="c", interpreter=Broken())
+    out = engine_for(model).feed(
+        [sample(k, 10.0 + 0.1 * (k % 2), 20.1 + 0.1 * (k % 3)) for k in range(12)]
+    )
+    assert out.states[-1].state == "degraded"
+    assert "out of tensors" in out.states[-1].reasons[0]
+    assert all(s.contributions[0].expected is None for s in out.scores)
+
+
+def test_every_row_gets_the_score_in_force(model: Model) -> None:
+    times = np.array([START + 1000 * k for k in range(12)])
+    values = np.array([[10.0, 20.0 + 0.1 * (k % 3)] for k in range(12)])
+    stream = samples("pump1", times, values, ("flow", "heat"))
+    scores = [s for out in play(engine_for(model), stream) for s in out.scores]
+    rows = row_scores(times, scores, period_ms=1000, stride=2)
+    assert [r is None for r in rows[:3]] == [True] * 3
+    assert all(r is not None for r in rows[5:])
