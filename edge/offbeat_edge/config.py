@@ -1,0 +1,327 @@
+"""The daemon's configuration: one TOML file, frozen Structs, all problems at once.
+
+Rules: only this format is strict (an unknown key is an error); every key can
+be overridden by the environment (``strict.overlay``); secrets are references
+to files; relative paths start at the file's own folder.  Reading opens
+nothing but the file itself: ``check_command`` looks at what it points to.
+A sufficient file::
+
+    [gateway]
+    id = "gw1"
+    [[source]]
+    topic = "plant/{asset}"
+    [[model]]
+    bundle = "pump.offbeat"
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, field
+from msgspec.structs import replace
+
+from offbeat_edge.errors import ConfigError
+from offbeat_edge.json_path import parse_path
+from offbeat_edge.strict import Reader, overlay
+from offbeat_edge.topics import Template, asset_name, overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offbeat_edge.schema import AlertRule
+
+MAX_FILE_BYTES = 1 << 20  # 1 MiB of configuration
+MAX_S = 366 * 86_400  # seconds; the longest duration a key takes
+
+Name = Annotated[
+    str, Meta(pattern=r"\A[a-z0-9_.-]{1,64}\Z", description="a name of a-z 0-9 _ . - (64 at most)")
+]
+Text = Annotated[str, Meta(min_length=1, max_length=1024, description="a string that is not empty")]
+Port = Annotated[int, Meta(ge=0, le=65535, description="an integer from 1 to 65535")]
+Count = Annotated[int, Meta(ge=1, le=65535, description="an integer from 1 to 65535")]
+Seconds = Annotated[
+    float, Meta(ge=0, le=MAX_S, description=f"a number of seconds from 0 to {MAX_S}")
+]
+Ratio = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
+Digest = Annotated[
+    str, Meta(pattern=r"\A(sha256:[0-9a-f]{64})?\Z", description="'sha256:' and 64 hex digits")
+]
+Format = Literal["auto", "json", "number", "influx"]
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """``[gateway]``: who we are."""
+
+    id: Name
+    site: Name = "default"
+    state_dir: str = ""  # resolved when loaded
+
+
+class Mqtt(msgspec.Struct, frozen=True, kw_only=True):
+    """``[mqtt]``: the broker and how to reach it."""
+
+    host: Text = "localhost"
+    port: Port = 0  # resolved when loaded: 1883, or 8883 with TLS
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    client_id: Annotated[str, Meta(max_length=128, description="up to 128 characters")] = ""
+    username: str = ""
+    password_file: str = ""
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600, description="an integer from 5 to 3600")] = 30
+    tls: bool = False  # resolved when loaded: any file below turns it on
+    ca_file: str = ""  # empty with TLS: the system's authorities
+    cert_file: str = ""
+    key_file: str = ""
+    receive_maximum: Count = 1000  # unacknowledged messages, MQTT 5
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """``[[source]]``: a family of topics and how to read what comes there."""
+
+    topic: Text
+    format: Format = "auto"
+    time: str = ""  # path of the time; empty: found by its usual names
+    time_unit: TimeUnit = "auto"  # of a number: by its magnitude
+    values: dict[str, str] = {}  # sensor → path; empty: every number
+    prefix: str = ""  # path of the object (or list) that holds the values
+    asset: str = ""  # path or tag of the asset's name, when the topic has none
+    assets: dict[str, str] = {}  # path in the topic → another name for it
+    qos: Annotated[int, Meta(ge=0, le=1, description="0 or 1")] = 1
+
+
+class AlertOverride(msgspec.Struct, frozen=True, kw_only=True):
+    """``[model.alert]``: what differs from the bundle's alert rule."""
+
+    min_duration_s: Seconds | None = None
+    clear_ratio: Ratio | None = None
+    clear_s: Seconds | None = None
+    cooldown_s: Seconds | None = None
+
+    def over(self, rule: AlertRule) -> AlertRule:
+        """Return the bundle's rule with these settings over it."""
+        given = {
+            "min_duration_ms": _ms(self.min_duration_s),
+            "clear_ratio": self.clear_ratio,
+            "clear_ms": _ms(self.clear_s),
+            "cooldown_ms": _ms(self.cooldown_s),
+        }
+        return replace(rule, **{key: value for key, value in given.items() if value is not None})
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """``[[model]]``: a bundle and the assets it watches."""
+
+    bundle: Text
+    assets: tuple[Text, ...] = ("*",)  # glob patterns; the first model that matches has it
+    digest: Digest = ""
+    lateness_s: Seconds | None = None  # none: the bundle decides
+    alert: AlertOverride = AlertOverride()
+
+    @property
+    def lateness_ms(self) -> int | None:
+        """Allowed lateness in milliseconds of event time; None: the bundle decides."""
+        return _ms(self.lateness_s)
+
+    def watches(self, asset: str) -> bool:
+        """Whether one of the patterns matches this asset's name."""
+        return any(fnmatchcase(asset, pattern) for pattern in self.assets)
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True):
+    """``[publish]``: what is said beside alerts."""
+
+    score: bool = False
+    explain_top: Annotated[int, Meta(ge=0, le=100, description="an integer from 0 to 100")] = 3
+    health_interval_s: Annotated[
+        float, Meta(ge=1, le=86_400, description="a number of seconds from 1 to 86400")
+    ] = 60.0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """``[limits]``: bounds on what others can make us use."""
+
+    max_payload_bytes: Annotated[
+        int, Meta(ge=64, le=64 << 20, description=f"an integer from 64 to {64 << 20}")
+    ] = 256 << 10
+    max_assets: Annotated[
+        int, Meta(ge=1, le=100_000, description="an integer from 1 to 100000")
+    ] = 1000
+    spool_mb: Annotated[float, Meta(ge=1, le=1e6, description="a number from 1 to 1000000")] = 64.0
+    errors_per_minute: Annotated[
+        int, Meta(ge=0, le=6000, description="an integer from 0 to 6000")
+    ] = 60
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """``[log]``: what is written to standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "pretty"] = "auto"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file; paths are absolute and defaults resolved."""
+
+    gateway: Gateway
+    mqtt: Mqtt = Mqtt()
+    sources: tuple[Source, ...] = field(name="source", default=())
+    models: tuple[Model, ...] = field(name="model", default=())
+    publish: Publish = Publish()
+    limits: Limits = Limits()
+    log: Log = Log()
+
+    def model_for(self, asset: str) -> Model | None:
+        """Return the first model whose patterns match ``asset``."""
+        return next((model for model in self.models if model.watches(asset)), None)
+
+    def model_digest(self, model: Model) -> str:
+        """Return the SHA-256 (hex) of the settings that alerts of ``model`` depend on.
+
+        The bundle is not among them: it has a digest of its own, and may lie
+        elsewhere on another device.  Nor are the patterns: they say which
+        assets, not how.
+        """
+        settings = {
+            "site": self.gateway.site,
+            "sources": self.sources,
+            "lateness_ms": model.lateness_ms,
+            "alert": model.alert,
+            "explain_top": self.publish.explain_top,
+        }
+        return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()
+
+
+def load(path: str | Path, environ: Mapping[str, str]) -> Config:
+    """Read the file with the environment over it; ConfigError holds all problems."""
+    path = Path(path)
+    table = _read(path)
+    reader = Reader(path.name)
+    reader.problems += overlay(Config, table, environ)
+    config = reader.table(Config, table, "")
+    if config is not None:
+        _check(config, reader)
+    if config is None or reader.problems:
+        raise ConfigError(reader.problems)
+    return _resolve(config, path.absolute().parent, environ)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError([f"{path}: expected a readable file, got: {error.strerror}"]) from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise ConfigError([f"{path}: expected at most {MAX_FILE_BYTES} bytes"])
+    try:
+        return tomllib.loads(raw.decode())
+    except RecursionError as error:
+        raise ConfigError([f"{path}: expected TOML, got values nested too deep"]) from error
+    except ValueError as error:
+        raise ConfigError([f"{path}: expected TOML, got: {error}"]) from error
+
+
+def _check(config: Config, reader: Reader) -> None:
+    """Check what one key's type cannot say."""
+    if not config.sources:
+        reader.problem("source", "expected one [[source]] at least, got none")
+    if not config.models:
+        reader.problem("model", "expected one [[model]] at least, got none")
+    mqtt = config.mqtt
+    if bool(mqtt.cert_file) != bool(mqtt.key_file):
+        reader.problem("mqtt", "expected cert_file and key_file together, got one of them")
+    if mqtt.password_file and not mqtt.username:
+        reader.problem("mqtt.username", "expected a name beside password_file, got nothing")
+    templates = [
+        _check_source(source, f"source[{index}]", reader)
+        for index, source in enumerate(config.sources)
+    ]
+    _check_overlaps(templates, reader)
+
+
+def _check_source(source: Source, where: str, reader: Reader) -> Template | None:
+    """Check one source; None when its template cannot be read."""
+    for key, path in {"time": source.time, "prefix": source.prefix, **source.values}.items():
+        try:
+            parse_path(path)
+        except ValueError as error:
+            name = key if key in ("time", "prefix") else f"values.{key}"
+            reader.problem(f"{where}.{name}", str(error))
+    _check_assets(source, where, reader)
+    try:
+        template = Template.parse(source.topic)
+    except ValueError as error:
+        reader.problem(f"{where}.topic", f"{error} in {source.topic!r}")
+        return None
+    if (template.asset is None) == (not source.asset):
+        got = "neither" if template.asset is None else "both"
+        reader.problem(where, f"expected either {{asset}} in the topic or the key asset, got {got}")
+    if source.format == "number" and template.sensor is None:
+        reader.problem(f"{where}.format", "expected {sensor} in the topic beside 'number'")
+    if template.sensor is not None and (source.format == "influx" or source.values):
+        reader.problem(where, "expected no {sensor} in the topic beside 'influx' or values")
+    return template
+
+
+def _check_assets(source: Source, where: str, reader: Reader) -> None:
+    taken: dict[str, str] = {}
+    for path, name in source.assets.items():
+        if asset_name(name, dots=True) != name:
+            reader.problem(f"{where}.assets", f"expected a name of a-z 0-9 _ . -, got {name!r}")
+        if name in taken:
+            reader.problem(f"{where}.assets", f"{taken[name]!r} and {path!r} are both {name!r}")
+        taken[name] = path
+
+
+def _check_overlaps(templates: list[Template | None], reader: Reader) -> None:
+    for later, second in enumerate(templates):
+        for earlier, first in enumerate(templates[:later]):
+            if first and second and overlap(first, second):
+                reader.problem(
+                    f"source[{later}].topic",
+                    f"{second.text!r} and source[{earlier}]'s {first.text!r} match the same topics",
+                )
+
+
+def _resolve(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
+    """Make paths absolute and fill in the defaults that depend on other keys."""
+    mqtt, gateway = config.mqtt, config.gateway
+    tls = mqtt.tls or bool(mqtt.ca_file or mqtt.cert_file)
+    files = ("password_file", "ca_file", "cert_file", "key_file")
+    return replace(
+        config,
+        gateway=replace(
+            gateway,
+            state_dir=_under(folder, gateway.state_dir) or _state_dir(gateway.id, environ),
+        ),
+        mqtt=replace(
+            mqtt,
+            tls=tls,
+            port=mqtt.port or (8883 if tls else 1883),
+            client_id=mqtt.client_id or f"offbeat-{gateway.id}",
+            **{key: _under(folder, getattr(mqtt, key)) for key in files},
+        ),
+        models=tuple(replace(m, bundle=_under(folder, m.bundle)) for m in config.models),
+    )
+
+
+def _under(folder: Path, path: str) -> str:
+    return str(folder / Path(path).expanduser()) if path else ""
+
+
+def _state_dir(gateway: str, environ: Mapping[str, str]) -> str:
+    """Return systemd's folder, else the user's own; one for each gateway."""
+    if environ.get("STATE_DIRECTORY"):
+        return environ["STATE_DIRECTORY"].split(":")[0]
+    base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/var/lib')}/.local/state"
+    return str(Path(base) / "offbeat" / gateway)
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
