@@ -84,9 +84,9 @@ def read_part(path: Path, options: HistoryOptions, found: Findings, *, start_ms:
     if table.rows == 0:
         raise HistoryError("expected rows below the header, got none", path=path)
     roles = find_roles(table, options)
-    for text in table.warnings:
+    for text in (*table.warnings, *(f"{path}: {text}" for text in roles.warnings)):
         found.doubt(text)
-    for text in (*roles.notes, *roles.warnings):
+    for text in roles.notes:
         found.note(text)
     times = _times(table, roles, options, found, start_ms)
     left_out = _bad_times(table, roles, times, found) | _labelled(table, roles, found)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from offbeat_train.tables import Table
 
+NOTHING = "holds no value at all"
 LOOK_ROWS = 100_000  # rows looked at to judge a column
 ASSET_NAMES = frozenset({"asset", "asset_id", "machine", "machine_id", "device", "device_id",
                          "equipment", "equipment_id", "pump", "pump_id", "unit_id"})  # fmt: skip
@@ -106,22 +107,21 @@ def _wide_roles(
             _require_numbers(table, name)
         return Roles(time=time, sensors=options.sensors, asset=asset,
                      labels=options.label_columns, notes=tuple(notes))  # fmt: skip
-    sensors = []
+    sensors, warnings = [], []
     for name, kind in table.kinds.items():
         if name in taken:
             continue
         reason = _why_not(table, name)
         if reason is None:
             sensors.append(name)
-        elif kind != "empty":
-            notes.append(f"column {name!r} {reason}; it is not used as a sensor")
-        else:
-            notes.append(f"column {name!r} holds no value at all; it is not used as a sensor")
+            continue
+        said = f"column {name!r} {reason}; it is not used as a sensor"
+        (warnings if kind in ("number", "empty") and reason == NOTHING else notes).append(said)
     if not sensors:
         kinds = ", ".join(f"{name!r} ({kind})" for name, kind in table.kinds.items())
         raise HistoryError(f"expected a column of numbers, got {kinds}", path=table.path)
     return Roles(time=time, sensors=tuple(sensors), asset=asset, labels=options.label_columns,
-                 notes=tuple(notes))  # fmt: skip
+                 notes=tuple(notes), warnings=tuple(warnings))  # fmt: skip
 
 
 def _why_not(table: Table, name: str) -> str | None:
@@ -133,7 +133,7 @@ def _why_not(table: Table, name: str) -> str | None:
         return "holds text"
     values = look(table, name)
     if not np.isfinite(values).any() and not np.isfinite(table.numbers(name)).any():
-        return "holds no value at all"
+        return NOTHING
     if LABEL_NAMES.match(name.lower()) and set(np.unique(values[np.isfinite(values)])) <= {0, 1}:
         return "looks like a label (leave its rows out with --label-column)"
     if is_row_index(name, values):

@@ -33,7 +33,7 @@ UNIT_NAMES: dict[str, str] = {"s": "seconds", "ms": "milliseconds", "us": "micro
 PER_MS: dict[str, float] = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}  # units in a millisecond
 EARLIEST_S, LATEST_S = 157_766_400.0, 4_102_444_800.0  # 1975 and 2100, epoch seconds
 ABSENT = np.iinfo(np.int64).min  # stands for "no time" until the row is dropped
-_ZONE = r"(Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
+_ZONE = r"(?:Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
 _FORMATS = {
     "year first": ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y%m%d"),
     "day first": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%d/%m/%y"),
