@@ -33,13 +33,12 @@ def samples(asset: str, times_ms: Ints, values: Floats, names: tuple[str, ...]) 
     values : (N, F) float64, NaN where a sensor is absent.
     names : F sensor names.
     """
-    present = np.isfinite(values)
-    whole = present.all(axis=1).tolist()
+    whole: list[bool] = np.asarray(np.isfinite(values).all(axis=1)).tolist()
     for n, (time_ms, row) in enumerate(zip(times_ms.tolist(), values.tolist(), strict=True)):
         if whole[n]:
             yield Sample(asset, time_ms, dict(zip(names, row, strict=True)))
         else:
-            kept = {m: v for m, v, p in zip(names, row, present[n].tolist(), strict=True) if p}
+            kept = {m: v for m, v, p in zip(names, row, np.isfinite(row).tolist(), strict=True) if p}
             if kept:
                 yield Sample(asset, time_ms, kept)
 

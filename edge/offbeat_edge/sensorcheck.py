@@ -12,10 +12,10 @@ Looks at closed rows in the sensors' own units, before any model:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-import numpy as np
 
 if TYPE_CHECKING:
     from offbeat_edge.schema import SensorSpec
@@ -42,29 +42,26 @@ class SensorCheck:
     ) -> None:
         count = len(sensors)
         self.names = tuple(s.name for s in sensors)
-        self.low = [-np.inf if s.low is None else s.low for s in sensors]
-        self.high = [np.inf if s.high is None else s.high for s in sensors]
-        self.patience = [np.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
-        self.state = state or SensorCheckState([np.nan] * count, [0] * count, [0] * count)
+        self.low = [-math.inf if s.low is None else s.low for s in sensors]
+        self.high = [math.inf if s.high is None else s.high for s in sensors]
+        self.patience = [math.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
+        self.state = state or SensorCheckState([math.nan] * count, [0] * count, [0] * count)
 
     def advance(self, row: Row) -> dict[str, str]:
         """Take a closed row; return the faulty sensors and why."""
         state, faults = self.state, {}
-        values = row.values.tolist()
-        fresh = row.fresh.tolist()
-        for i, name in enumerate(self.names):
-            value = values[i]
+        for i, value in enumerate(row.values):
             if value != value:  # noqa: PLR0124 - NaN: the hold ran out
                 state.same[i] = 0
-                faults[name] = "missing"
+                faults[self.names[i]] = "missing"
                 continue
-            if fresh[i]:
+            if row.fresh[i]:
                 state.same[i] = state.same[i] + 1 if value == state.last[i] else 0
                 state.last[i] = value
                 plausible = self.low[i] <= value <= self.high[i]
                 state.outside[i] = 0 if plausible else state.outside[i] + 1
             if state.outside[i] >= RANGE_STEPS:
-                faults[name] = "range"
+                faults[self.names[i]] = "range"
             elif state.same[i] > self.patience[i]:
-                faults[name] = "stuck"
+                faults[self.names[i]] = "stuck"
         return faults

@@ -7,6 +7,7 @@ the engine judges the windows of many assets at once.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -116,9 +117,9 @@ class Watch:
 
     def take(self, sample: Sample, out: Outputs) -> list[Due]:
         """Align one sample; return the rows it closed."""
-        index = self.model.index
-        values = {index[name]: v for name, v in sample.values.items() if name in index}
-        if not values:
+        known = sample.values.get
+        values = [known(name, math.nan) for name in self.model.names]
+        if all(value != value for value in values):  # noqa: PLR0124 - NaN: absent
             expected = ", ".join(self.model.names[:8])
             out.drops.append(Reject("no_sensor", f"{self.asset}: expected any of {expected}", ""))
             return []
@@ -185,14 +186,17 @@ class Watch:
         return Moment(time_ms, FAULT_SCORE if self.faults else 0.0, contributions)
 
     def _anomaly_told(self, moment: Moment) -> str:
+        told = f"{self.asset}: {moment.score:.1f} times the threshold"
+        if not moment.contributions:
+            return told
         top = moment.contributions[0]
-        told = f"{self.asset}: {moment.score:.1f} times the threshold, most from {top.sensor}"
+        told += f", most from {top.sensor}"
         if top.expected is None or top.actual is None:
             return told
         return f"{told} ({top.actual:.4g}, expected {top.expected:.4g})"
 
     def _reading(self, row: Row, name: str) -> float | None:
-        value = float(row.values[self.model.index[name]])
+        value = row.values[self.model.index[name]]
         return value if value == value else None  # noqa: PLR0124 - NaN has no JSON
 
     def _explained(self, verdict: Verdict) -> bool:
@@ -257,7 +261,7 @@ class Watch:
 
     def _state(self) -> tuple[State, tuple[str, ...], Kind | None]:
         opened = self.book.open_alert
-        faults = tuple(f"{name}: {why}" for name, why in sorted(self.faults.items()))
+        faults = tuple(sorted(f"{name}: {why}" for name, why in self.faults.items()))
         if opened("stale"):
             return "stale", ("no data",), "stale"
         if opened("anomaly"):

@@ -25,6 +25,7 @@ recording at once, and a property test holds the two together.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
@@ -148,15 +149,15 @@ class Row(NamedTuple):
     """A closed step.
 
     step : its index on the grid.
-    values : (F,) float64 in the sensors' units, NaN where unknown.
-    fresh : (F,) bool, reported within the step (not held).
+    values : F numbers in the sensors' units, NaN where unknown.
+    fresh : F flags, reported within the step (not held).
     valid : every value is known.
     restart : steps before it are missing, nothing is contiguous.
     """
 
     step: int
-    values: Floats
-    fresh: Bools
+    values: list[float]  # lists: for a handful of sensors, faster than arrays
+    fresh: list[bool]
     valid: bool
     restart: bool  # steps before it are missing: nothing is contiguous
 
@@ -171,7 +172,6 @@ class Drop(NamedTuple):
 class _Pending(msgspec.Struct, array_like=True):
     times: list[int]
     values: list[float]
-    seen: int
 
 
 class AlignerState(msgspec.Struct, array_like=True):
@@ -182,7 +182,7 @@ class AlignerState(msgspec.Struct, array_like=True):
     pending: dict[int, _Pending] = msgspec.field(default_factory=dict)
     last_times: list[int | None] = msgspec.field(default_factory=list)
     last_values: list[float] = msgspec.field(default_factory=list)
-    quarantine: list[tuple[int, dict[int, float]]] = msgspec.field(default_factory=list)
+    quarantine: list[tuple[int, list[float]]] = msgspec.field(default_factory=list)
 
 
 class Aligner:
@@ -211,11 +211,13 @@ class Aligner:
             FORWARD_JUMP_MS, FORWARD_JUMP_STEPS * period_ms, 3 * hold_ms, lateness_ms
         )
         self.backward_ms = max(BACKWARD_JUMP_MS, BACKWARD_JUMP_STEPS * period_ms, lateness_ms)
+        self._all_fresh = [True] * sensors
         self.state = state or AlignerState(last_times=[None] * sensors, last_values=[0.0] * sensors)
 
-    def push(self, time_ms: int, values: dict[int, float]) -> tuple[list[Row], list[Drop]]:
-        """Take one sample: ``values`` maps sensor index → finite number."""
-        state, drops = self.state, []
+    def push(self, time_ms: int, values: list[float]) -> tuple[list[Row], list[Drop]]:
+        """Take one sample: F numbers, NaN for a sensor it does not hold."""
+        state = self.state
+        drops: list[Drop] = []
         if state.newest is not None:
             jump = time_ms - state.newest
             if jump > self.forward_ms or jump < -self.backward_ms:
@@ -223,16 +225,36 @@ class Aligner:
             if jump > 0 and state.quarantine:
                 drops = [Drop("time_jump", t) for t, _ in state.quarantine]
                 state.quarantine = []
-        dropped = self._place(time_ms, values)
-        if dropped is not None:
-            drops.append(dropped)
-            return [], drops
-        return self._close(), drops
+        return self._take(time_ms, values, drops), drops
 
-    def _suspect(self, time_ms: int, values: dict[int, float]) -> tuple[list[Row], list[Drop]]:
+    def _take(self, time_ms: int, values: list[float], drops: list[Drop]) -> list[Row]:
+        state = self.state
+        step = step_of(time_ms, self.period_ms)
+        if state.closed is not None and step <= state.closed:
+            drops.append(Drop("surplus" if step == state.closed else "late", time_ms))
+            return []
+        if state.newest is None or time_ms > state.newest:
+            state.newest = time_ms
+        if self.lateness_ms == 0 and not state.pending and _complete(values):
+            return self._emit_whole(step, time_ms, values)
+        self._place(step, time_ms, values)
+        return self._close(state.newest)
+
+    def _emit_whole(self, step: int, time_ms: int, values: list[float]) -> list[Row]:
+        """Close a step that its first sample completes: the common case."""
+        rows = self._emit_gap(step)
+        state = self.state
+        restart = state.closed is None or step != state.closed + 1
+        state.last_times = [time_ms] * self.sensors
+        state.last_values = values.copy()
+        state.closed = step
+        rows.append(Row(step, values, self._all_fresh, True, restart))
+        return rows
+
+    def _suspect(self, time_ms: int, values: list[float]) -> tuple[list[Row], list[Drop]]:
         """Quarantine a jump; once confirmed, start afresh from it."""
         held = self.state.quarantine
-        drops = []
+        drops: list[Drop] = []
         if held and not self._consistent(held[-1][0], time_ms):
             drops = [Drop("time_jump", t) for t, _ in held]
             held.clear()
@@ -243,13 +265,13 @@ class Aligner:
         needed = BACKWARD_CONFIRM if backward else FORWARD_CONFIRM
         if len({t for t, _ in held}) < needed:
             return [], drops
-        return self._restart(sorted(held, key=lambda item: item[0])), drops
+        return self._restart(sorted(held, key=lambda item: item[0]), drops), drops
 
     def _consistent(self, before_ms: int, time_ms: int) -> bool:
         reach = max(self.lateness_ms, 0)
         return before_ms - reach <= time_ms <= before_ms + self.forward_ms
 
-    def _restart(self, samples: list[tuple[int, dict[int, float]]]) -> list[Row]:
+    def _restart(self, samples: list[tuple[int, list[float]]], drops: list[Drop]) -> list[Row]:
         """Believe a jump: rows of the old time close, the new time begins."""
         rows = self._flush()
         state = self.state
@@ -257,45 +279,35 @@ class Aligner:
         state.newest = state.closed = None
         state.last_times = [None] * self.sensors
         for time_ms, values in samples:
-            if self._place(time_ms, values) is None:
-                rows += self._close()
+            rows += self._take(time_ms, values, drops)
         return rows
 
     def _flush(self) -> list[Row]:
         steps = sorted(self.state.pending)
         return self._emit_through(steps[-1]) if steps else []
 
-    def _place(self, time_ms: int, values: dict[int, float]) -> Drop | None:
-        """Put a sample into its open step; say why not."""
-        state = self.state
-        step = step_of(time_ms, self.period_ms)
-        if state.closed is not None and step <= state.closed:
-            return Drop("surplus" if step == state.closed else "late", time_ms)
-        entry = state.pending.get(step)
+    def _place(self, step: int, time_ms: int, values: list[float]) -> None:
+        """Put a sample into its open step."""
+        entry = self.state.pending.get(step)
         if entry is None:
-            entry = _Pending([0] * self.sensors, [float("nan")] * self.sensors, 0)
-            state.pending[step] = entry
-        for index, value in values.items():
-            known = entry.values[index]
-            if known != known:  # noqa: PLR0124 - NaN: no sample yet
-                entry.seen += 1
-            elif entry.times[index] < time_ms or (
-                entry.times[index] == time_ms and (self.lateness_ms == 0 or known >= value)
-            ):
-                continue
-            entry.times[index], entry.values[index] = time_ms, value
-        if state.newest is None or time_ms > state.newest:
-            state.newest = time_ms
-        return None
+            self.state.pending[step] = _Pending([time_ms] * self.sensors, list(values))
+            return
+        for index, value in enumerate(values):
+            if value == value and self._wins(entry, index, time_ms, value):  # noqa: PLR0124
+                entry.times[index], entry.values[index] = time_ms, value
 
-    def _close(self) -> list[Row]:
+    def _wins(self, entry: _Pending, index: int, time_ms: int, value: float) -> bool:
+        known, known_ms = entry.values[index], entry.times[index]
+        if known != known or time_ms < known_ms:  # noqa: PLR0124 - NaN: none yet
+            return True
+        return time_ms == known_ms and self.lateness_ms > 0 and value > known
+
+    def _close(self, newest_ms: int) -> list[Row]:
         """Close every step that no sample within the lateness can change."""
-        state = self.state
-        assert state.newest is not None  # noqa: S101 - _place has set it
-        settled = state.newest - self.lateness_ms
+        settled = newest_ms - self.lateness_ms
         through = step_of(settled, self.period_ms) - 1
-        entry = state.pending.get(through + 1)
-        if entry is not None and entry.seen == self.sensors:
+        entry = self.state.pending.get(through + 1)
+        if entry is not None and _complete(entry.values):
             latest = max(entry.times)
             if settled > latest or (settled == latest and self.lateness_ms == 0):
                 through += 1
@@ -321,19 +333,24 @@ class Aligner:
         state = self.state
         restart = state.closed is None or step != state.closed + 1
         now = step * self.period_ms
-        values = np.full(self.sensors, np.nan)
-        fresh = np.zeros(self.sensors, np.bool_)
-        for index in range(self.sensors):
-            if entry is not None and entry.values[index] == entry.values[index]:
+        values = [math.nan] * self.sensors if entry is None else entry.values
+        fresh = [value == value for value in values]  # noqa: PLR0124 - NaN: absent
+        for index, reported in enumerate(fresh):
+            if reported and entry is not None:
                 state.last_times[index] = entry.times[index]
-                state.last_values[index] = values[index] = entry.values[index]
-                fresh[index] = True
+                state.last_values[index] = values[index]
                 continue
             seen = state.last_times[index]
             if seen is not None and now - seen <= self.hold_ms:
                 values[index] = state.last_values[index]
         state.closed = step
-        return Row(step, values, fresh, bool(np.isfinite(values).all()), restart)
+        return Row(step, values, fresh, _complete(values), restart)
+
+
+def _complete(values: list[float]) -> bool:
+    """Tell whether no value is NaN (a sum is NaN if any term is)."""
+    total = sum(values)
+    return total == total or not any(v != v for v in values)  # noqa: PLR0124
 
 
 class Ring:
