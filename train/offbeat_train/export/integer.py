@@ -1,0 +1,223 @@
+"""The integer graph: every LSTM step unrolled into 8-bit operators.
+
+Rules: one scale per tensor, zero points 0 but where the runtimes fix them;
+gates side by side as i, f, o, c̃; the input part of all steps is one product,
+the decoder's constant input is projected once, the zero state of the first
+step is left out.  The linear path, if any, runs on 16-bit activations with
+8-bit weights and is an output of its own, so that its step is 0.0003
+standard deviations instead of 0.08; the device adds the outputs.  No batch
+size is written anywhere but in the shapes, so the first axis can be resized.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from offbeat_train.export.flatbuffer import OPTIONAL, Graph
+from offbeat_train.export.ranges import reordered
+from offbeat_train.network import CLIP
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_train.export.ranges import CellRanges, Ranges
+    from offbeat_train.network import Cell, Dense, NetworkSpec, Weights
+
+    Floats = NDArray[np.float32]
+
+INT8 = 127  # steps to each side of zero
+INT16 = 32767
+GATE_LIMIT = 8.0  # a sigmoid is 0 or 1 to eight bits beyond
+MARGIN = 1.1  # activations may go this far beyond what was seen
+SMALLEST = 1e-6  # a tensor that is always zero still needs a scale
+
+
+class _Value(NamedTuple):
+    """A tensor of the graph with what the next operator must know."""
+
+    tensor: int
+    width: int  # numbers per row
+    scale: float
+
+
+def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
+    """Return the TFLite file.
+
+    Inputs are the window as int8 and, with a linear path, once more as
+    int16; outputs the correction as int8 and the linear part as int16.
+    """
+    builder = _Builder(spec)
+    window = builder.window(np.int8, CLIP / INT8)
+    correction = builder.lstm_path(window, weights, ranges)
+    if weights.linear is None:
+        return builder.graph.finish([window.tensor], [correction.tensor])
+    fine = builder.window(np.int16, CLIP / INT16)
+    linear = builder.linear_path(fine, weights.linear, ranges)
+    return builder.graph.finish([window.tensor, fine.tensor], [correction.tensor, linear.tensor])
+
+
+class _Builder:
+    """Adds layers to a graph."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        self.spec = spec
+        self.graph = Graph()
+
+    def window(self, dtype: type[np.int8 | np.int16], scale: float) -> _Value:
+        shape = (1, self.spec.window, self.spec.sensors)
+        return _Value(self.graph.tensor(shape, dtype, scale=scale), self.spec.size, scale)
+
+    def lstm_path(self, window: _Value, weights: Weights, ranges: Ranges) -> _Value:
+        value = window
+        for cell, found in zip(weights.encoder, ranges.encoder, strict=True):
+            hidden = self._lstm(reordered(cell), found, self._inputs(value, cell, found))
+            value = self._join(hidden)
+        latent = self._dense(hidden[-1], weights.latent, ranges.latent)
+        for i, (cell, found) in enumerate(zip(weights.decoder, ranges.decoder, strict=True)):
+            steps = self._inputs(value, cell, found) if i else self._repeated(latent, cell, found)
+            hidden = self._lstm(reordered(cell), found, steps)
+            value = self._join(hidden)
+        return self._dense(value, weights.correction, ranges.correction)
+
+    def linear_path(self, window: _Value, layers: tuple[Dense, Dense], ranges: Ranges) -> _Value:
+        inward = self._dense16(window, layers[0], ranges.components * 2.0)
+        return self._dense16(inward, layers[1], CLIP)
+
+    def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
+        scale = max(reach, SMALLEST) / INT8
+        return _Value(self.graph.tensor((rows, width), np.int8, scale=scale), width, scale)
+
+    def _fixed(self, width: int, scale: float, zero: int = 0) -> _Value:
+        tensor = self.graph.tensor((1, width), np.int8, scale=scale, zero=zero)
+        return _Value(tensor, width, scale)
+
+    def _product(self, x: _Value, kernel: Floats, bias: Floats | None, out: _Value) -> _Value:
+        """Return ``out`` = x kernel + bias; rows of x are cut to the kernel's length."""
+        data, scale = quantized(kernel.T)
+        inputs = [x.tensor, self.graph.constant(data, scale=scale), OPTIONAL]
+        if bias is not None:
+            unit = x.scale * scale
+            rounded = np.rint(bias.astype(np.float64) / unit)
+            inputs[2] = self.graph.constant(rounded.astype(np.int32), scale=unit)
+        options = schema.FullyConnectedOptionsT()
+        self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=4)
+        return out
+
+    def _dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
+        rows = x.width // len(layer.kernel)
+        out = self._new(layer.kernel.shape[1], reach * MARGIN, rows)
+        return self._product(x, layer.kernel, layer.bias, out)
+
+    def _dense16(self, x: _Value, layer: Dense, reach: float) -> _Value:
+        data, unit = quantized(layer.kernel.T)
+        width, scale = layer.kernel.shape[1], reach / INT16
+        out = _Value(self.graph.tensor((1, width), np.int16, scale=scale), width, scale)
+        bias_unit = x.scale * unit
+        bias = np.rint(layer.bias.astype(np.float64) / bias_unit).astype(np.int64)
+        inputs = [
+            x.tensor,
+            self.graph.constant(data, scale=unit),
+            self.graph.constant(bias, scale=bias_unit),
+        ]
+        options = schema.FullyConnectedOptionsT()
+        self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=7)
+        return out
+
+    def _inputs(self, x: _Value, cell: Cell, found: CellRanges) -> list[_Value]:
+        """Project all steps at once and cut the result into steps."""
+        ordered, steps = reordered(cell), self.spec.steps
+        wide = len(cell.bias)
+        rows = self._new(wide, found.projected * MARGIN, steps)
+        self._product(x, ordered.kernel, ordered.bias, rows)
+        if steps == 1:
+            return [rows]
+        flat = self.graph.tensor((1, steps * wide), np.int8, scale=rows.scale)
+        shape = self.graph.constant(np.array([-1, steps * wide], np.int32))
+        options = schema.ReshapeOptionsT(newShape=[-1, steps * wide])
+        self.graph.op("RESHAPE", [rows.tensor, shape], [flat], options)
+        return self._split(_Value(flat, steps * wide, rows.scale), steps)
+
+    def _repeated(self, x: _Value, cell: Cell, found: CellRanges) -> list[_Value]:
+        """Project an input that is the same in every step."""
+        ordered = reordered(cell)
+        out = self._new(len(cell.bias), found.projected * MARGIN)
+        return [self._product(x, ordered.kernel, ordered.bias, out)] * self.spec.steps
+
+    def _split(self, x: _Value, parts: int, zero: int = 0) -> list[_Value]:
+        width = x.width // parts
+        out = [self._fixed(width, x.scale, zero) for _ in range(parts)]
+        axis = self.graph.constant(np.array(1, np.int32))
+        options = schema.SplitOptionsT(numSplits=parts)
+        self.graph.op("SPLIT", [axis, x.tensor], [value.tensor for value in out], options)
+        return out
+
+    def _join(self, parts: list[_Value]) -> _Value:
+        if len(parts) == 1:
+            return parts[0]
+        out = self._fixed(sum(part.width for part in parts), parts[0].scale)
+        options = schema.ConcatenationOptionsT(axis=1)
+        self.graph.op("CONCATENATION", [part.tensor for part in parts], [out.tensor], options)
+        return out
+
+    def _lstm(self, cell: Cell, found: CellRanges, inputs: list[_Value]) -> list[_Value]:
+        hidden: list[_Value] = []
+        state: _Value | None = None
+        for projected in inputs:
+            gates = projected
+            if hidden:
+                recurrent = self._new(projected.width, found.recurrent * MARGIN)
+                self._product(hidden[-1], cell.recurrent, None, recurrent)
+                reach = min(found.gates * MARGIN, GATE_LIMIT)
+                gates = self._add(recurrent, projected, self._new(projected.width, reach))
+            state, out = self._step(gates, state, found)
+            hidden.append(out)
+        return hidden
+
+    def _step(
+        self, gates: _Value, state: _Value | None, found: CellRanges
+    ) -> tuple[_Value, _Value]:
+        units = gates.width // 4
+        i, f, o, _ = self._split(self._sigmoid(gates), 4, zero=-128)
+        new = self._tanh(self._last_quarter(gates))
+        added = self._mul(i, new, self._new(units, found.cell * MARGIN))
+        if state is not None:
+            kept = self._mul(f, state, self._new(units, found.cell * MARGIN))
+            added = self._add(kept, added, self._new(units, found.cell * MARGIN))
+        out = self._mul(o, self._tanh(added), self._new(units, found.hidden * MARGIN))
+        return added, out
+
+    def _last_quarter(self, x: _Value) -> _Value:
+        units = x.width // 4
+        out = self._fixed(units, x.scale)
+        edges = [np.array(edge, np.int32) for edge in ([0, 3 * units], [0, x.width], [1, 1])]
+        inputs = [x.tensor, *(self.graph.constant(edge) for edge in edges)]
+        options = schema.StridedSliceOptionsT(beginMask=1, endMask=1)
+        self.graph.op("STRIDED_SLICE", inputs, [out.tensor], options)
+        return out
+
+    def _sigmoid(self, x: _Value) -> _Value:
+        out = self._fixed(x.width, 1 / 256, -128)
+        self.graph.op("LOGISTIC", [x.tensor], [out.tensor])
+        return out
+
+    def _tanh(self, x: _Value) -> _Value:
+        out = self._fixed(x.width, 1 / 128)
+        self.graph.op("TANH", [x.tensor], [out.tensor])
+        return out
+
+    def _mul(self, a: _Value, b: _Value, out: _Value) -> _Value:
+        self.graph.op("MUL", [a.tensor, b.tensor], [out.tensor], schema.MulOptionsT())
+        return out
+
+    def _add(self, a: _Value, b: _Value, out: _Value) -> _Value:
+        self.graph.op("ADD", [a.tensor, b.tensor], [out.tensor], schema.AddOptionsT())
+        return out
+
+
+def quantized(kernel: Floats) -> tuple[NDArray[np.int8], float]:
+    """Round a matrix to int8 with one scale; returns both."""
+    scale = max(float(np.abs(kernel).max()), SMALLEST) / INT8
+    return np.rint(kernel.astype(np.float64) / scale).astype(np.int8), scale

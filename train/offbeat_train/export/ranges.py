@@ -1,0 +1,135 @@
+"""What the float network does on training windows, in plain numpy.
+
+Rules: the standard LSTM equations, float32, gates in the exported order
+i, f, o, c̃; every tensor that the integer graph will hold reports how far
+it goes from zero.  No Keras, so it is also the reference for a parity check.
+
+>>> float(sigmoid(np.zeros(1, np.float32))[0])
+0.5
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from offbeat_train.network import CLIP, Cell
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_train.network import Dense, NetworkSpec, Weights
+
+    Floats = NDArray[np.float32]
+
+
+class CellRanges(NamedTuple):
+    """Largest magnitudes inside one LSTM."""
+
+    projected: float  # input part of the gates
+    recurrent: float  # recurrent part of the gates
+    gates: float  # their sum
+    cell: float
+    hidden: float
+
+
+class Ranges(NamedTuple):
+    """Largest magnitudes of the activations, by tensor."""
+
+    encoder: tuple[CellRanges, ...]
+    latent: float
+    decoder: tuple[CellRanges, ...]
+    correction: float
+    components: float
+    linear: float
+
+
+class Forward(NamedTuple):
+    """The two parts of the reconstruction, (N, T x F) each, and the ranges."""
+
+    linear: Floats
+    correction: Floats
+    ranges: Ranges
+
+
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + e^-x), without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)), dtype=np.float32)
+
+
+def reordered(cell: Cell) -> Cell:
+    """Put Keras' gates i, f, c, o in the order i, f, o, c."""
+
+    def swap(array: Floats) -> Floats:
+        i, f, c, o = np.split(array, 4, axis=-1)
+        return np.concatenate([i, f, o, c], axis=-1)
+
+    return Cell(*(swap(part) for part in cell))
+
+
+def forward(weights: Weights, spec: NetworkSpec, windows: Floats) -> Forward:
+    """Run ``windows`` (N, T, F) through the network."""
+    flat = np.clip(windows, -CLIP, CLIP).reshape(len(windows), -1).astype(np.float32)
+    sequence = flat.reshape(-1, spec.steps, spec.width)
+    encoder, decoder = [], []
+    for cell in weights.encoder:
+        sequence, found = _lstm(reordered(cell), sequence)
+        encoder.append(found)
+    latent = _dense(weights.latent, sequence[:, -1])
+    sequence = np.repeat(latent[:, None], spec.steps, axis=1)
+    for cell in weights.decoder:
+        sequence, found = _lstm(reordered(cell), sequence)
+        decoder.append(found)
+    correction = _dense(weights.correction, sequence).reshape(flat.shape)
+    components, linear = _linear(weights, flat)
+    ranges = Ranges(
+        encoder=tuple(encoder),
+        latent=_reach(latent),
+        decoder=tuple(decoder),
+        correction=_reach(correction),
+        components=_reach(components),
+        linear=_reach(linear),
+    )
+    return Forward(linear, correction, ranges)
+
+
+def _linear(weights: Weights, flat: Floats) -> tuple[Floats, Floats]:
+    if weights.linear is None:
+        return np.zeros((1, 1), np.float32), np.zeros_like(flat)
+    components = _dense(weights.linear[0], flat)
+    return components, _dense(weights.linear[1], components)
+
+
+def _lstm(cell: Cell, sequence: Floats) -> tuple[Floats, CellRanges]:
+    """One LSTM over (N, S, D); returns all h (N, S, H) and the ranges."""
+    projected = np.asarray(sequence @ cell.kernel + cell.bias)
+    hidden = state = np.zeros((len(sequence), len(cell.recurrent)), np.float32)
+    seen, recurrents, gates, states = [], [], [], []
+    for step in range(sequence.shape[1]):
+        recurrent = np.asarray(hidden @ cell.recurrent)
+        gate = projected[:, step] + recurrent
+        i, f, o, c = np.split(gate, 4, axis=1)
+        state = sigmoid(f) * state + sigmoid(i) * np.tanh(c)
+        hidden = sigmoid(o) * np.tanh(state)
+        recurrents.append(_reach(recurrent))
+        gates.append(_reach(gate))
+        states.append(_reach(state))
+        seen.append(hidden)
+    out = np.stack(seen, axis=1)
+    found = CellRanges(
+        projected=_reach(projected),
+        recurrent=max(recurrents),
+        gates=max(gates),
+        cell=max(states),
+        hidden=_reach(out),
+    )
+    return out, found
+
+
+def _dense(layer: Dense, x: Floats) -> Floats:
+    return np.asarray(x @ layer.kernel + layer.bias, dtype=np.float32)
+
+
+def _reach(x: Floats) -> float:
+    return float(np.abs(x).max())
