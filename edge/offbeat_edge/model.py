@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from offbeat_edge.detector import Detector, Fallback
-from offbeat_edge.errors import ModelError
+from offbeat_edge.errors import ModelError, RuntimeUnavailable
+from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import ModelRef
 from offbeat_edge.window import scale
 
 if TYPE_CHECKING:
+    from offbeat_edge.bundle import Bundle
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.schema import AlertRule
     from offbeat_edge.window import Floats
@@ -112,3 +114,27 @@ class Model:
             return None
         self.degraded = None
         return recon
+
+
+def open_model(
+    bundle: Bundle,
+    *,
+    config_digest: str,
+    rule: AlertRule | None = None,
+    lateness_ms: int = 0,
+) -> Model:
+    """Make a verified bundle ready; one whose model does not load is degraded, not dead."""
+    interpreter, degraded = None, None
+    try:
+        interpreter = Interpreter(bundle.model)
+    except (ModelError, RuntimeUnavailable) as error:
+        degraded = str(error)
+    return Model(
+        manifest=bundle.manifest,
+        digest=bundle.digest,
+        config_digest=config_digest,
+        interpreter=interpreter,
+        rule=rule,
+        lateness_ms=lateness_ms,
+        degraded=degraded,
+    )

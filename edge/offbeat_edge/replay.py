@@ -38,7 +38,8 @@ def samples(asset: str, times_ms: Ints, values: Floats, names: tuple[str, ...]) 
         if whole[n]:
             yield Sample(asset, time_ms, dict(zip(names, row, strict=True)))
         else:
-            kept = {m: v for m, v, p in zip(names, row, np.isfinite(row).tolist(), strict=True) if p}
+            known = zip(names, row, np.isfinite(row).tolist(), strict=True)
+            kept = {name: value for name, value, present in known if present}
             if kept:
                 yield Sample(asset, time_ms, kept)
 
