@@ -1,0 +1,60 @@
+"""Which model watches which asset, under which settings.
+
+The daemon and ``replay`` both come through here, so that what a
+configuration means is decided once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from offbeat_edge import bundle as bundles
+from offbeat_edge.model import open_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offbeat_edge.bundle import Bundle
+    from offbeat_edge.config import Config
+    from offbeat_edge.config import Model as Entry
+    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.model import Model
+
+DIGEST_PREFIX = "sha256:"
+
+
+def lateness_ms(config: Config, entry: Entry, manifest: Manifest) -> int:
+    """Return how far out of order samples may come, in ms of event time.
+
+    Configured, or: none where an asset's sensors come together in one
+    message, the slowest learned cadence where each has a topic of its own.
+    """
+    if entry.lateness_ms is not None:
+        return entry.lateness_ms
+    apart = any("{sensor" in source.topic for source in config.sources)
+    return max(s.cadence_ms for s in manifest.sensors) if apart else 0
+
+
+def load_entry(entry: Entry) -> Bundle:
+    """Read and verify the bundle a ``[[model]]`` names; raises BundleError."""
+    digest = entry.digest.removeprefix(DIGEST_PREFIX) or None
+    return bundles.load(entry.bundle, digest=digest)
+
+
+def open_entry(config: Config, entry: Entry, bundle: Bundle) -> Model:
+    """Make a bundle ready under its settings."""
+    return open_model(
+        bundle,
+        config_digest=config.model_digest(entry),
+        rule=entry.alert.over(bundle.manifest.alert),
+        lateness_ms=lateness_ms(config, entry, bundle.manifest),
+    )
+
+
+def router(pairs: list[tuple[Entry, Model]]) -> Callable[[str], Model | None]:
+    """Return asset name → model: the first whose patterns match."""
+
+    def route(asset: str) -> Model | None:
+        return next((model for entry, model in pairs if entry.watches(asset)), None)
+
+    return route
