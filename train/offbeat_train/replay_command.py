@@ -1,0 +1,194 @@
+"""Replay recorded history through the daemon's own code, to see what would have fired.
+
+A score for every input row (1.0 is the threshold; empty while warming up),
+the alerts that would have been published, and how many that is a week.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
+
+from offbeat_edge import bundle as bundles
+from offbeat_edge import config as configs
+from offbeat_edge import fleet
+from offbeat_edge.engine import Engine
+from offbeat_edge.errors import BundleError
+from offbeat_edge.model import open_model
+from offbeat_edge.replay import play, row_scores, samples
+from offbeat_edge.schema import iso
+from offbeat_train.errors import HistoryError
+from offbeat_train.history import read_history
+from offbeat_train.history_arguments import add_history_arguments, history_options
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from offbeat_edge.bundle import Bundle
+    from offbeat_edge.model import Model
+    from offbeat_edge.schema import AlertEvent, ScoreRecord
+    from offbeat_edge.window import Ints
+    from offbeat_train.history import History
+
+WEEK_MS = 7 * 24 * 3_600_000
+SITE = "default"  # the configuration's own default
+GATEWAY = "replay"
+
+
+class Replayed(NamedTuple):
+    """What a recording led to, asset by asset."""
+
+    scores: dict[str, list[ScoreRecord]]
+    events: list[AlertEvent]
+    drops: Counter[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("history", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--scores", type=Path, metavar="OUT.csv", help="a score for each row")
+    parser.add_argument("--alerts", type=Path, metavar="OUT.jsonl", help="the alert events")
+    parser.add_argument(
+        "--config", type=Path, help="site, lateness and alert settings of this daemon's file"
+    )
+    parser.add_argument("--asset", help="the asset's name, for a recording of one asset")
+    add_history_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay, write what was asked for, print the summary."""
+    bundle = bundles.load(args.bundle)
+    history = _history(args, bundle)
+    engine, model = _engine(args, bundle)
+    replayed = replay_history(engine, history, asset=args.asset)
+    if args.scores is not None:
+        _write_scores(args.scores, history, replayed, model, args.asset)
+    if args.alerts is not None:
+        lines = [msgspec.json.encode(event) for event in replayed.events]
+        args.alerts.write_bytes(b"".join(line + b"\n" for line in lines))
+    _summary(history, replayed, model)
+    return 0
+
+
+def replay_history(engine: Engine, history: History, *, asset: str | None = None) -> Replayed:
+    """Feed every recording to the engine, its rows in the order of the file."""
+    out = Replayed({}, [], Counter())
+    for name, recording in history.assets.items():
+        order = np.argsort(recording.row, kind="stable")
+        called = asset or name
+        stream = samples(
+            called, recording.times_ms[order], recording.values[order], history.sensors
+        )
+        scores = out.scores.setdefault(name, [])
+        for outputs in play(engine, stream):
+            scores += outputs.scores
+            out.events.extend(outputs.events)
+            out.drops.update(drop.reason for drop in outputs.drops)
+    return out
+
+
+def _history(args: argparse.Namespace, bundle: Bundle) -> History:
+    wanted = tuple(s.name for s in bundle.manifest.sensors)
+    history = read_history(args.history, history_options(args, sensors=wanted))
+    if args.asset is not None and len(history.assets) > 1:
+        raise HistoryError(
+            f"expected one asset beside --asset, got {', '.join(history.asset_names)}",
+            path=args.history[0],
+        )
+    for note in (*history.notes, *history.warnings):
+        print(note, file=sys.stderr)
+    return history
+
+
+def _engine(args: argparse.Namespace, bundle: Bundle) -> tuple[Engine, Model]:
+    if args.config is None:
+        model = _runnable(open_model(bundle, config_digest=""), args.bundle)
+        return Engine(site=SITE, gateway=GATEWAY, route=lambda _: model), model
+    config = configs.load(args.config, {})
+    entry = next(
+        (e for e in config.models if Path(e.bundle).resolve() == args.bundle.resolve()),
+        config.models[0],
+    )
+    model = _runnable(fleet.open_entry(config, entry, bundle), args.bundle)
+    engine = Engine(
+        site=config.gateway.site,
+        gateway=config.gateway.id,
+        route=lambda _: model,
+        contributions=config.publish.explain_top,
+    )
+    return engine, model
+
+
+def _runnable(model: Model, path: Path) -> Model:
+    if model.degraded is not None:
+        raise BundleError(f"{path}: {model.degraded}")
+    return model
+
+
+def _rows(
+    history: History, replayed: Replayed, model: Model
+) -> Iterator[tuple[int, str, float | None] | None]:
+    """For each input row: time, asset, score; None for a row that was left out."""
+    spec = model.manifest.model
+    names = history.asset_names
+    columns = {
+        name: row_scores(
+            history.assets[name].times_ms,
+            replayed.scores[name],
+            period_ms=spec.period_ms,
+            stride=spec.stride,
+        )
+        for name in names
+    }
+    times: dict[str, Ints] = {name: history.assets[name].times_ms for name in names}
+    for asset, record in zip(history.row_asset.tolist(), history.row_record.tolist(), strict=True):
+        if asset < 0:
+            yield None
+            continue
+        name = names[asset]
+        yield int(times[name][record]), name, columns[name][record]
+
+
+def _write_scores(
+    path: Path, history: History, replayed: Replayed, model: Model, asset: str | None
+) -> None:
+    several = len(history.assets) > 1
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
+        writer = csv.writer(file)
+        writer.writerow(["time", "score", *(["asset"] if several else [])])
+        for row in _rows(history, replayed, model):
+            if row is None:
+                writer.writerow(["", "", *([""] if several else [])])
+                continue
+            time_ms, name, score = row
+            told = "" if score is None else repr(score)
+            writer.writerow([iso(time_ms), told, *([asset or name] if several else [])])
+
+
+def _summary(history: History, replayed: Replayed, model: Model) -> None:
+    spec = model.manifest.model
+    spans = [int(r.times_ms[-1] - r.times_ms[0]) for r in history.assets.values() if len(r.row)]
+    weeks = sum(spans) / WEEK_MS
+    opened = Counter(e.kind for e in replayed.events if e.type == "new")
+    scored = sum(map(len, replayed.scores.values()))
+    print(f"model     {spec.name} {spec.version}, {len(model.names)} sensors,", end=" ")
+    print(f"window {spec.window} x {spec.period_ms / 1000:g} s, stride {spec.stride}")
+    print(f"history   {history.rows} rows, {len(history.assets)} assets, {weeks:.2f} asset weeks")
+    print(f"windows   {scored} scored")
+    for reason, count in sorted(replayed.drops.items()):
+        print(f"not used  {count} samples: {reason}")
+    for kind, count in sorted(opened.items()) or [("anomaly", 0)]:
+        rate = f", {count / weeks:.2f} a week and asset" if weeks > 0 else ""
+        print(f"alerts    {count} {kind}{rate}")
+    for event in [e for e in replayed.events if e.type == "new"][:20]:
+        print(f"  {event.time}  {event.severity:8}  {event.message}")
