@@ -1,0 +1,264 @@
+"""Is this history fit to learn from?  What is wrong with it, in figures.
+
+Rules: nothing is changed here; every finding is a sentence with its numbers
+and the sensor or asset it is about; cost is linear in the rows.
+
+>>> health = examine(history)  # doctest: +SKIP
+>>> health.sensors[0].cadence_ms, health.warnings  # doctest: +SKIP
+(1000, ())
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_edge.schema import iso
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_train.history import History, Recording
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+GAP_PERIODS = 5  # a silence of more than this many usual intervals is a gap
+SENTINELS = (-1.0, 999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0,
+             32767.0, -32768.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0)  # fmt: skip
+SENTINEL_APART = 10.0  # interquartile ranges between a sentinel and everything else
+FACTORS = (10.0, 100.0, 1000.0, 3.6, 60.0, 6.895, 14.504)  # between units people mix up
+FACTOR_TOLERANCE = 0.03  # relative
+BLOCKS = 40  # a sensor's level is compared between this many parts of its history
+MISSING_SHARE = 0.2  # of an asset's records; more is worth a warning
+QUANTILE_ROWS = 1_000_000  # looked at for quantiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorHealth:
+    """One sensor over all assets; numbers in its unit, ``share`` 0 to 1."""
+
+    name: str
+    count: int  # finite readings
+    missing_share: float
+    cadence_ms: int | None  # median interval between readings
+    low: float  # smallest and largest reading, sentinels left out
+    high: float
+    middle: float  # median
+    spread: float  # interquartile range
+    distinct: int  # different values, counted up to a thousand
+    flat_share: float  # readings equal to the one before
+    longest_flat: int  # readings without a change, at most
+    sentinels: tuple[float, ...]
+
+    @property
+    def dead(self) -> bool:
+        """No reading at all."""
+        return self.count == 0
+
+    @property
+    def constant(self) -> bool:
+        """Every reading is the same."""
+        return self.count > 0 and self.low == self.high
+
+    @property
+    def binary(self) -> bool:
+        """Two values only: a command or a state, not a measurement."""
+        return self.distinct == 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetHealth:
+    """One asset's records."""
+
+    name: str
+    records: int
+    start_ms: int
+    end_ms: int
+    period_ms: int  # median interval between records
+    gaps: int
+    longest_gap_ms: int
+    missing_ms: int  # in all gaps
+    duplicates: int  # records that repeat a time
+    out_of_order: int  # rows older than a row before them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """All findings."""
+
+    sensors: tuple[SensorHealth, ...]
+    assets: tuple[AssetHealth, ...]
+    warnings: tuple[str, ...]
+
+
+def examine(history: History) -> Health:
+    """Measure a history and say what looks wrong."""
+    assets = tuple(_asset(name, recording) for name, recording in history.assets.items())
+    recordings = tuple(history.assets.values())
+    warnings = [text for asset in assets for text in _asset_warnings(asset)]
+    if history.duplicates:
+        warnings.append(f"{history.duplicates} readings repeat a sensor's time; the last counts")
+    sensors = []
+    for index, name in enumerate(history.sensors):
+        sensor = _sensor(name, [(r.times_ms, r.values[:, index]) for r in recordings])
+        sensors.append(sensor)
+        warnings += _sensor_warnings(sensor)
+        for asset, recording in history.assets.items():
+            warnings += _unit_jumps(f"{name!r} of {asset}", recording.values[:, index])
+    return Health(sensors=tuple(sensors), assets=assets, warnings=tuple(warnings))
+
+
+def sentinel_mask(values: Floats, sentinels: tuple[float, ...]) -> NDArray[np.bool_]:
+    """Mark the readings that are sentinels; any shape."""
+    return np.isin(values, sentinels) if sentinels else np.zeros(values.shape, dtype=bool)
+
+
+# -------------------------------------------------------------------- assets
+
+
+def _asset(name: str, recording: Recording) -> AssetHealth:
+    times = recording.times_ms
+    steps = np.diff(times)
+    moving = steps[steps > 0]
+    period = max(1, round(float(np.median(moving)))) if moving.size else 1
+    longest = moving > GAP_PERIODS * period
+    gaps = moving[longest]
+    in_rows = times[np.argsort(recording.row, kind="stable")]
+    late = in_rows < np.maximum.accumulate(in_rows) if in_rows.size else in_rows
+    both = np.isfinite(recording.values[1:]) & np.isfinite(recording.values[:-1])
+    repeats = (steps == 0) & both.any(axis=1)
+    return AssetHealth(
+        name=name,
+        records=len(times),
+        start_ms=int(times[0]),
+        end_ms=int(times[-1]),
+        period_ms=period,
+        gaps=len(gaps),
+        longest_gap_ms=int(gaps.max()) if gaps.size else 0,
+        missing_ms=int((gaps - period).sum()),
+        duplicates=int(repeats.sum()),
+        out_of_order=int(late.sum()),
+    )
+
+
+def _asset_warnings(asset: AssetHealth) -> list[str]:
+    found = []
+    if asset.gaps:
+        longest, missing = asset.longest_gap_ms / 1000, asset.missing_ms / 1000
+        found.append(f"{asset.name}: {asset.gaps} gaps, {missing:.0f} s in all, the longest "
+                     f"{longest:.0f} s; no window spans one")  # fmt: skip
+    if asset.duplicates:
+        found.append(f"{asset.name}: {asset.duplicates} records repeat a time; the first counts")
+    if asset.out_of_order:
+        found.append(f"{asset.name}: {asset.out_of_order} rows are out of order; they were sorted")
+    if asset.start_ms < 0 or asset.end_ms > 4_102_444_800_000:
+        found.append(f"{asset.name}: times run from {iso(asset.start_ms)} to "
+                     f"{iso(asset.end_ms)}; is the unit right?")  # fmt: skip
+    return found
+
+
+# ------------------------------------------------------------------- sensors
+
+
+def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
+    known = [(times[np.isfinite(values)], values[np.isfinite(values)]) for times, values in parts]
+    values = known[0][1] if len(known) == 1 else np.concatenate([v for _, v in known])
+    total = sum(len(times) for times, _ in parts)
+    if not values.size:
+        return SensorHealth(name=name, count=0, missing_share=1.0, cadence_ms=None, low=0.0,
+                            high=0.0, middle=0.0, spread=0.0, distinct=0, flat_share=0.0,
+                            longest_flat=0, sentinels=())  # fmt: skip
+    sample = values[:: max(1, len(values) // QUANTILE_ROWS)]
+    sentinels = _sentinels(values, sample)
+    usual = values[~sentinel_mask(values, sentinels)] if sentinels else values
+    quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
+    flat, longest = _flatness([v for _, v in known])
+    return SensorHealth(
+        name=name, count=len(values), missing_share=1.0 - len(values) / max(1, total),
+        cadence_ms=_cadence([times for times, _ in known]),
+        low=float(usual.min()), high=float(usual.max()), middle=middle, spread=three - quarter,
+        distinct=_distinct(usual), flat_share=flat, longest_flat=longest, sentinels=sentinels,
+    )  # fmt: skip
+
+
+def _cadence(times: list[Ints]) -> int | None:
+    steps = [np.diff(part) for part in times]
+    moving = np.concatenate([part[part > 0] for part in steps]) if steps else np.zeros(0)
+    return max(1, round(float(np.median(moving)))) if moving.size else None
+
+
+def _distinct(values: Floats) -> int:
+    """Count different values up to a thousand, cheaply for long columns."""
+    head = np.unique(values[:10_000])
+    if len(head) >= 1000:
+        return 1000
+    return min(1000, len(np.unique(values[:: max(1, len(values) // 100_000)])) or 1)
+
+
+def _flatness(parts: list[Floats]) -> tuple[float, int]:
+    """Share of readings equal to the one before, and the longest run of equals."""
+    same_total = pairs = longest = 0
+    for values in parts:
+        same = np.diff(values) == 0
+        pairs += len(same)
+        same_total += int(same.sum())
+        breaks = np.flatnonzero(~same)
+        runs = np.diff(np.concatenate([[-1], breaks, [len(same)]])) - 1
+        longest = max(longest, int(runs.max()) if runs.size else 0)
+    return same_total / max(1, pairs), longest
+
+
+def _sentinels(values: Floats, sample: Floats) -> tuple[float, ...]:
+    """Find the well-known stand-ins for "no reading" that stand far from the rest."""
+    present = [s for s in SENTINELS if (sample == s).any() or (values == s).any()]
+    if not present:
+        return ()
+    rest = sample[~np.isin(sample, present)]
+    if rest.size < 0.5 * sample.size:
+        return ()
+    low, high = (float(q) for q in np.quantile(rest, (0.25, 0.75)))
+    reach = SENTINEL_APART * max(high - low, 1e-9 * max(abs(low), abs(high), 1.0))
+    lowest, highest = float(rest.min()), float(rest.max())
+    return tuple(
+        s for s in present if not lowest <= s <= highest and (s < low - reach or s > high + reach)
+    )
+
+
+def _sensor_warnings(sensor: SensorHealth) -> list[str]:
+    name, found = repr(sensor.name), []
+    if sensor.dead:
+        return [f"{name} never reports"]
+    if sensor.constant:
+        return [f"{name} is always {sensor.low:g}: nothing can be learned from it"]
+    if sensor.sentinels:
+        values = ", ".join(f"{s:g}" for s in sensor.sentinels)
+        found.append(f"{name} holds {values}, which stands for no reading; taken as missing")
+    if sensor.count < 10:
+        found.append(f"{name} has only {sensor.count} readings")
+    return found
+
+
+def _unit_jumps(where: str, values: Floats) -> list[str]:
+    """Find a lasting change of level by a factor between units."""
+    known = values[np.isfinite(values)]
+    if len(known) < 4 * BLOCKS:
+        return []
+    width = len(known) // BLOCKS
+    blocks = known[: width * BLOCKS].reshape(BLOCKS, width)
+    level = np.median(blocks, axis=1)
+    spread = np.median(np.abs(blocks - level[:, None]), axis=1)
+    steady = np.abs(level) > 5 * spread
+    for at in range(2, BLOCKS - 2):
+        before, after = float(np.median(level[:at])), float(np.median(level[at:]))
+        calm = steady[at - 2 : at + 2].all() and before * after > 0
+        ratio = max(abs(after / before), abs(before / after)) if calm and before and after else 1.0
+        close = [f for f in FACTORS if abs(ratio / f - 1.0) < FACTOR_TOLERANCE]
+        here = abs(level[at] / level[at - 1]) if level[at - 1] else 1.0
+        sudden = max(here, 1.0 / here) if here else 1.0
+        if close and abs(sudden / close[0] - 1.0) < 3 * FACTOR_TOLERANCE:
+            levels = f"from about {before:g} to {after:g} for good, a factor of {close[0]:g}"
+            return [f"{where} changes {levels}: did its unit change?"]
+    return []
