@@ -1,0 +1,270 @@
+"""What a TFLite file holds, read without a runtime: operators and tensors.
+
+Rules: the file is hostile until shown otherwise, so every offset is checked
+before it is followed and every count has a limit; nothing of it is run.  On
+top stands a static table of the operators a model of ours may use, and the
+highest version that each runtime loads (measured on both; what it does not
+list, no bundle may use: loops, custom code, variables, files).
+
+>>> read(b"0000TFL3", where="x")
+Traceback (most recent call last):
+offbeat_edge.errors.BundleError: x: expected a TFLite model, got an offset out of the file
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from offbeat_edge.errors import BundleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from offbeat_edge.schema import Runtime
+
+_T = TypeVar("_T")
+
+SCHEMA_VERSION = 3
+LINKS_MAX = 1_000_000  # ends of all operators together
+TABLES_MAX = 65_536  # operators, tensors and codes each
+RANK_MAX = 8  # dimensions
+_LEFT_OUT = -1  # an optional input
+
+# builtin code: (name, highest version in tflite-runtime 2.14, in ai-edge-litert 2.3)
+OPS = {
+    0: ("ADD", 5, 6),
+    2: ("CONCATENATION", 4, 7),
+    3: ("CONV_2D", 7, 8),
+    4: ("DEPTHWISE_CONV_2D", 7, 7),
+    6: ("DEQUANTIZE", 5, 9),
+    9: ("FULLY_CONNECTED", 10, 14),
+    14: ("LOGISTIC", 3, 3),
+    18: ("MUL", 7, 8),
+    19: ("RELU", 3, 3),
+    22: ("RESHAPE", 1, 1),
+    28: ("TANH", 3, 3),
+    34: ("PAD", 4, 6),
+    36: ("GATHER", 6, 8),
+    39: ("TRANSPOSE", 6, 9),
+    41: ("SUB", 5, 5),
+    43: ("SQUEEZE", 2, 2),
+    44: ("UNIDIRECTIONAL_SEQUENCE_LSTM", 4, 4),
+    45: ("STRIDED_SLICE", 8, 8),
+    49: ("SPLIT", 4, 5),
+    53: ("CAST", 5, 9),
+    55: ("MAXIMUM", 4, 4),
+    57: ("MINIMUM", 4, 4),
+    65: ("SLICE", 6, 8),
+    69: ("TILE", 3, 3),
+    70: ("EXPAND_DIMS", 1, 1),
+    83: ("PACK", 4, 5),
+    88: ("UNPACK", 4, 6),
+    102: ("SPLIT_V", 2, 3),
+    114: ("QUANTIZE", 3, 6),
+    126: ("BATCH_MATMUL", 4, 4),
+    130: ("BROADCAST_TO", 3, 4),
+}
+TYPES = {0: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
+# tflite-runtime 2.14 crashes at invoke there, seen under emulation.
+NO_PER_CHANNEL = {"aarch64", "armv7l"}
+
+
+class Op(NamedTuple):
+    """Operators of one kind: how many, and in which version."""
+
+    name: str
+    version: int
+    uses: int
+    per_channel: bool  # some weights have a scale per channel
+
+
+class Port(NamedTuple):
+    """An input or output tensor."""
+
+    type: str
+    shape: tuple[int, ...]
+
+
+class ModelFile(NamedTuple):
+    """The outside of a model."""
+
+    ops: tuple[Op, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+class _Tensor(NamedTuple):
+    port: Port
+    per_channel: bool
+
+
+def read(data: bytes, *, where: str) -> ModelFile:
+    """Read a model's operators and ends.
+
+    Raises
+    ------
+    BundleError : not one plain graph of known operators and types.
+    """
+    try:
+        return _model(_Table(data, _u32(data, 0)))
+    except struct.error:
+        raise BundleError(
+            f"{where}: expected a TFLite model, got an offset out of the file"
+        ) from None
+    except _BadModelError as error:
+        raise BundleError(f"{where}: {error}") from None
+
+
+def unloadable(model: ModelFile, runtime: Runtime) -> list[str]:
+    """Why ``runtime`` cannot run ``model``; empty when nothing speaks against it."""
+    old = runtime.name == "tflite-runtime"
+    limits = {name: (first if old else second) for name, first, second in OPS.values()}
+    found = [
+        f"{op.name}: expected version <= {limits[op.name]} for {runtime.name}, got {op.version}"
+        for op in model.ops
+        if op.version > limits[op.name]
+    ]
+    if old and runtime.arch in NO_PER_CHANNEL:
+        found += [
+            f"{op.name}: expected weights quantized per tensor for tflite-runtime on"
+            f" {runtime.arch}, got per channel"
+            for op in model.ops
+            if op.per_channel and op.name == "FULLY_CONNECTED"
+        ]
+    return found
+
+
+class _BadModelError(Exception):
+    """The message of a refusal, without the file's name."""
+
+
+class _Table:
+    """A flatbuffer table; reads outside of the file raise struct.error."""
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+        self._vtable = at - _i32(data, at)
+        self._size = _u16(data, self._vtable)
+
+    def field(self, number: int) -> int:
+        """Offset of a field's value; 0 when it is absent."""
+        slot = 4 + 2 * number
+        if slot + 2 > self._size:
+            return 0
+        relative = _u16(self._data, self._vtable + slot)
+        return self._at + relative if relative else 0
+
+    def i32(self, number: int, default: int = 0) -> int:
+        at = self.field(number)
+        return _i32(self._data, at) if at else default
+
+    def i8(self, number: int) -> int:
+        at = self.field(number)
+        value: int = struct.unpack_from("<b", self._data, at)[0] if at else 0
+        return value
+
+    def table(self, number: int) -> _Table | None:
+        at = self.field(number)
+        return _Table(self._data, at + _u32(self._data, at)) if at else None
+
+    def length(self, number: int) -> int:
+        at = self.field(number)
+        return _u32(self._data, at + _u32(self._data, at)) if at else 0
+
+    def tables(self, number: int) -> Iterator[_Table]:
+        for at in self._elements(number, TABLES_MAX):
+            yield _Table(self._data, at + _u32(self._data, at))
+
+    def numbers(self, number: int, most: int) -> tuple[int, ...]:
+        return tuple(_i32(self._data, at) for at in self._elements(number, most))
+
+    def _elements(self, number: int, most: int) -> range:
+        count = self.length(number)
+        if count > most:
+            raise _BadModelError(f"expected at most {most} elements, got {count}")
+        at = self.field(number)
+        start = at + _u32(self._data, at) + 4 if at else 0
+        return range(start, start + 4 * count, 4)
+
+
+def _model(root: _Table) -> ModelFile:
+    version = root.i32(0)
+    if version != SCHEMA_VERSION:
+        raise _BadModelError(f"expected TFLite schema {SCHEMA_VERSION}, got {version}")
+    codes = [_code(table) for table in root.tables(1)]
+    graphs = list(root.tables(2))
+    if len(graphs) != 1:
+        raise _BadModelError(f"expected one graph, got {len(graphs)}")
+    graph = graphs[0]
+    tensors = [_tensor(table) for table in graph.tables(0)]
+    return ModelFile(
+        ops=_ops(graph, codes, tensors),
+        inputs=tuple(_pick(tensors, i).port for i in graph.numbers(1, TABLES_MAX)),
+        outputs=tuple(_pick(tensors, i).port for i in graph.numbers(2, TABLES_MAX)),
+    )
+
+
+def _code(table: _Table) -> tuple[str, int]:
+    # Old writers fill only the byte, new ones both; the larger one counts.
+    code = max(table.i8(0), table.i32(3))
+    if code not in OPS or table.field(1):
+        raise _BadModelError(f"expected a known operator, got builtin code {code}")
+    return OPS[code][0], table.i32(2, default=1)
+
+
+def _tensor(table: _Table) -> _Tensor:
+    kind = table.i8(1)
+    if kind not in TYPES:
+        raise _BadModelError(f"expected tensors of plain numbers, got type {kind}")
+    quantization = table.table(4)
+    scales = quantization.length(2) if quantization else 0
+    return _Tensor(Port(TYPES[kind], table.numbers(0, RANK_MAX)), per_channel=scales > 1)
+
+
+def _ops(graph: _Table, codes: list[tuple[str, int]], tensors: list[_Tensor]) -> tuple[Op, ...]:
+    counts: Counter[int] = Counter()
+    per_channel: set[int] = set()
+    links = 0
+    for table in graph.tables(3):
+        code = table.i32(0)
+        _pick(codes, code)
+        counts[code] += 1
+        ends = [i for i in table.numbers(1, TABLES_MAX) if i != _LEFT_OUT]
+        ends += table.numbers(2, TABLES_MAX)
+        if any(_pick(tensors, i).per_channel for i in ends):
+            per_channel.add(code)
+        links += len(ends)
+        if links > LINKS_MAX:  # tables may overlap: a small file can say a lot
+            raise _BadModelError(f"expected at most {LINKS_MAX} ends of operators, got more")
+    return tuple(
+        Op(*codes[code], uses=counts[code], per_channel=code in per_channel)
+        for code in sorted(counts)
+    )
+
+
+def _pick(items: list[_T], index: int) -> _T:
+    if not 0 <= index < len(items):
+        raise _BadModelError(f"expected an index below {len(items)}, got {index}")
+    return items[index]
+
+
+def _u16(data: bytes, at: int) -> int:
+    return int(_unpack("<H", data, at))
+
+
+def _u32(data: bytes, at: int) -> int:
+    return int(_unpack("<I", data, at))
+
+
+def _i32(data: bytes, at: int) -> int:
+    return int(_unpack("<i", data, at))
+
+
+def _unpack(layout: str, data: bytes, at: int) -> int:
+    if at < 0:  # struct would count from the end
+        raise struct.error
+    value: int = struct.unpack_from(layout, data, at)[0]
+    return value
