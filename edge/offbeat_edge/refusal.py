@@ -1,0 +1,59 @@
+"""Why a message, or a part of it, is not taken: stable codes, one exception.
+
+Rules: codes are part of the wire (``errors`` topic, counters) and never
+change their meaning; ``docs/topics.md`` explains each.  ``Refused`` stays
+inside the decoding modules; outside they return ``schema.Reject``.
+
+>>> str(Refused("bad_time", "expected a time, got 'soon'"))
+"bad_time: expected a time, got 'soon'"
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+Reason = Literal[
+    "asset_collision",
+    "asset_name",
+    "bad_time",
+    "empty",
+    "encoding",
+    "no_values",
+    "not_finite",
+    "not_influx",
+    "not_json",
+    "retained",
+    "sensor_name",
+    "time_out_of_range",
+    "too_deep",
+    "too_large",
+    "unknown_topic",
+    "wrong_type",
+]
+REASONS: frozenset[str] = frozenset(get_args(Reason))
+MAX_SHOWN = 60  # characters of a message's own text in a detail
+
+
+class Refused(Exception):  # noqa: N818 - reads as what it is
+    """A message or a part of it that is not taken, and why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}")
+
+
+def shown(value: object) -> str:
+    """Repeat a value of unknown size and content: short and printable.
+
+    >>> shown("a" * 100) == repr("a" * 59 + "…")
+    True
+    """
+    if isinstance(value, str):
+        return repr(value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 1] + "…")
+    if isinstance(value, (dict, list)):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"
+    return re.sub(r"[^ -~]", "?", repr(value))[:MAX_SHOWN]
