@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import resource
 import signal
 import subprocess
@@ -42,11 +43,12 @@ if TYPE_CHECKING:
 
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.manifest import Manifest
+    from offbeat_edge.modelfile import ModelFile
 
     Floats = NDArray[np.float64]
 
 CHILD_TIMEOUT_S = 120.0  # a Pi needs seconds to import a runtime
-CHILD_MEMORY_MAX = 2 * 1024**3  # bytes of data, beyond it the child ends
+CHILD_MEMORY_MAX = 1024**3  # bytes of data; LiteRT and a model take a tenth
 CHILD_OUTPUT_SHOWN = 400  # characters of a dead child's last words
 _ERRORS = {"BundleError": BundleError, "RuntimeUnavailable": RuntimeUnavailable}
 
@@ -113,6 +115,7 @@ def check(bundle: Bundle, runner: Runner | None = None) -> KnownAnswer:
     RuntimeUnavailable : there is no runtime.
     """
     described = modelfile.read(bundle.model, where=bundles.MODEL)
+    _check_shapes(described, bundle.manifest)
     try:
         runner = runner or Interpreter(bundle.model)
         refused = modelfile.unloadable(described, runner.runtime)
@@ -196,8 +199,19 @@ def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:
     else:
         crossed = int(((scores > 1.0) != (expected > 1.0)).sum())
         ok = diff <= epsilon and not crossed
-        reason = f"golden scores within {diff:.3g} of epsilon {epsilon:.3g}, {crossed} crossed 1.0"
+        reason = f"golden scores differ by {diff:.3g} (epsilon {epsilon:.3g}), {crossed} cross 1.0"
     return KnownAnswer(ok=ok, tier=tier, max_diff=diff, reason=reason, runtime=runtime)
+
+
+def _check_shapes(model: ModelFile, manifest: Manifest) -> None:
+    steps, width = manifest.model.window, len(manifest.sensors)
+    inputs = {port.shape for port in model.inputs}
+    outputs = {math.prod(port.shape) for port in model.outputs}
+    if inputs != {(1, steps, width)} or outputs != {steps * width}:
+        raise BundleError(
+            f"{bundles.MODEL}: expected windows of {steps} steps x {width} sensors as in the"
+            f" manifest, got inputs {sorted(inputs)} and outputs of {sorted(outputs)} numbers"
+        )
 
 
 def _digest(scores: Floats) -> str:

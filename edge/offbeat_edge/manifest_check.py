@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 WINDOW_MAX = 8192  # steps
 SENSORS_MAX = 512  # sensors
 CELLS_MAX = 262_144  # steps x sensors in one window
+TEXT_MAX = 128  # characters of a name people read
 PERIOD_MAX_MS = 7 * 24 * 3600 * 1000
 DURATION_MAX_MS = 366 * 24 * 3600 * 1000
-NUMBER_MAX = 1e12  # any magnitude in a manifest; squares stay finite
+NUMBER_MAX = 1e18  # any magnitude in a manifest; squares stay finite
 
 _ID = re.compile(r"[a-z0-9_.-]{1,64}")
 _VERSION = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
@@ -51,6 +52,7 @@ def _model(manifest: Manifest) -> Iterator[str]:
     model = manifest.model
     yield from _matches("model.name", model.name, _ID)
     yield from _matches("model.version", model.version, _VERSION)
+    yield from _printable("model.created", model.created)
     yield from _between("model.period_ms", model.period_ms, 1, PERIOD_MAX_MS)
     yield from _between("model.window", model.window, 1, WINDOW_MAX)
     yield from _between("model.stride", model.stride, 1, model.window)
@@ -65,8 +67,7 @@ def _sensors(sensors: tuple[SensorSpec, ...]) -> Iterator[str]:
     names: set[str] = set()
     for index, sensor in enumerate(sensors):
         where = f"sensors[{index}]"
-        if not 1 <= len(sensor.name) <= 128 or not sensor.name.isprintable():
-            yield f"{where}.name: expected 1 to 128 printable characters, got {sensor.name!r}"
+        yield from _printable(f"{where}.name", sensor.name)
         if sensor.name in names:
             yield f"{where}.name: expected unique names, got {sensor.name!r} again"
         names.add(sensor.name)
@@ -74,6 +75,7 @@ def _sensors(sensors: tuple[SensorSpec, ...]) -> Iterator[str]:
 
 
 def _sensor(where: str, sensor: SensorSpec) -> Iterator[str]:
+    yield from _printable(f"{where}.unit", f"[{sensor.unit}]")  # may be empty
     yield from _finite(f"{where}.center", sensor.center)
     yield from _positive(f"{where}.scale", sensor.scale)
     yield from _between(f"{where}.cadence_ms", sensor.cadence_ms, 1, DURATION_MAX_MS)
@@ -139,6 +141,12 @@ def _matches(where: str, value: str, pattern: re.Pattern[str]) -> list[str]:
     if pattern.fullmatch(value):
         return []
     return [f"{where}: expected {pattern.pattern}, got {value[:80]!r}"]
+
+
+def _printable(where: str, value: str) -> list[str]:
+    if 1 <= len(value) <= TEXT_MAX and value.isprintable():
+        return []
+    return [f"{where}: expected 1 to {TEXT_MAX} printable characters, got {value[:80]!r}"]
 
 
 def _finite(where: str, value: float) -> list[str]:

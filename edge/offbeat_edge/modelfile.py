@@ -17,6 +17,8 @@ import struct
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+import msgspec
+
 from offbeat_edge.errors import BundleError
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ TYPES = {0: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16"
 NO_PER_CHANNEL = {"aarch64", "armv7l"}
 
 
-class Op(NamedTuple):
+class Op(msgspec.Struct, frozen=True, kw_only=True):
     """Operators of one kind: how many, and in which version."""
 
     name: str
@@ -240,8 +242,9 @@ def _ops(graph: _Table, codes: list[tuple[str, int]], tensors: list[_Tensor]) ->
         if links > LINKS_MAX:  # tables may overlap: a small file can say a lot
             raise _BadModelError(f"expected at most {LINKS_MAX} ends of operators, got more")
     return tuple(
-        Op(*codes[code], uses=counts[code], per_channel=code in per_channel)
-        for code in sorted(counts)
+        Op(name=name, version=version, uses=counts[code], per_channel=code in per_channel)
+        for code, (name, version) in enumerate(codes)
+        if code in counts
     )
 
 
