@@ -1,0 +1,230 @@
+"""History in, a proven model out: the whole of ``offbeat fit`` but its face.
+
+Rules: everything a device will do (resampling, scaling, the integer model,
+scores) is done here with the device's own code; the threshold comes from
+rows the scoring network never saw; a model that lost its accuracy to
+integers is refused.  Randomness comes from ``seed`` alone.
+
+>>> fitted = fit(history, FitOptions(name="pump"), on=Silent(), now=now)  # doctest: +SKIP
+>>> write(Path("pump.offbeat"), fitted)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, cast
+
+import keras
+import numpy as np
+
+from offbeat_edge.interpreter import Interpreter
+from offbeat_train import compare, parity
+from offbeat_train.baseline import ENERGY, WindowedPca, rank_for
+from offbeat_train.calibration import Calibration, Holdout, calibrate
+from offbeat_train.export import export
+from offbeat_train.health import Health, examine
+from offbeat_train.network import NetworkSpec, build, fit_linear
+from offbeat_train.prepare import Prepared, prepare
+from offbeat_train.split import Split, Windows, everything, splits
+from offbeat_train.training import EPOCHS, train
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_train.history import History
+    from offbeat_train.training import History as Losses
+
+    Floats = NDArray[np.float64]
+    Floats32 = NDArray[np.float32]
+
+UNITS = 32  # of each LSTM
+LATENT_SHARE = 0.5  # of the units
+RANK_SHARE = 8  # the linear path has at most one component for so many numbers
+RANK_MOST = 48
+RANK_WINDOWS = 5_000  # looked at to choose the rank
+NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
+FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
+
+
+class Progress(Protocol):
+    """Told what is going on."""
+
+    def stage(self, text: str) -> None:
+        """Begin something that takes a while."""
+
+    def epoch(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        """End an epoch (from 0) of at most ``epochs``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """What can be set; None means "choose from the data"."""
+
+    name: str
+    period_ms: int | None = None
+    window: int | None = None
+    stride: int | None = None
+    units: tuple[int, ...] | None = None
+    epochs: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """One network: float, integer, and how it came about."""
+
+    model: keras.Model
+    tflite: bytes
+    interpreter: Interpreter
+    losses: Losses
+    pca: WindowedPca
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Everything the bundle and the report are made from."""
+
+    options: FitOptions
+    history: History
+    health: Health
+    prepared: Prepared
+    spec: NetworkSpec
+    trained: Trained
+    splits: list[Split]
+    holdout: Holdout
+    calibration: Calibration
+    parity: parity.Parity
+    comparison: compare.Comparison
+    seconds: float
+    warnings: tuple[str, ...] = field(default=())
+
+
+def fit(
+    history: History, options: FitOptions, *, on: Progress, health: Health | None = None
+) -> Fitted:
+    """Learn a model from a history.
+
+    Raises
+    ------
+    DataError : too little data, or none that changes.
+    AccuracyError : the integer model lost the float model's accuracy.
+    """
+    begun = time.monotonic()
+    health = health or examine(history)
+    on.stage("aligning to the time grid")
+    prepared = prepare(history, health, period_ms=options.period_ms, window=options.window,
+                       stride=options.stride)  # fmt: skip
+    divided = splits(prepared)
+    spec = choose_network(prepared, divided[0], options)
+    held, trained, last = _train_all(divided, prepared, spec, options, on)
+    holdout = _join(held, divided, prepared)
+    on.stage("calibrating")
+    calibration = calibrate(holdout, prepared.sensors)
+    proven = parity.check(
+        [(t.model, t.interpreter, s.held_out) for t, s in zip(trained, divided, strict=True)],
+        calibration, prepared.sensors,
+    )  # fmt: skip
+    on.stage("comparing with windowed PCA under injected faults")
+    comparison = compare.compare(
+        [compare.Pair(t.interpreter, t.pca, s) for t, s in zip(trained, divided, strict=True)],
+        holdout, calibration, prepared.sensors, seed=options.seed,
+    )  # fmt: skip
+    fitted = Fitted(
+        options=options, history=history, health=health, prepared=prepared, spec=spec,
+        trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
+        comparison=comparison, seconds=time.monotonic() - begun,
+        warnings=(*prepared.warnings, *_doubts(prepared, holdout, calibration, comparison)),
+    )  # fmt: skip
+    return fitted
+
+
+def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:
+    """Choose the sizes from the data, where they are not given."""
+    window, sensors = prepared.plan.window, len(prepared.sensors)
+    units = options.units or (UNITS,)
+    sample = split.train.spread(RANK_WINDOWS)
+    flat = sample.reshape(len(sample), -1)
+    variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False, bias=True).reshape(flat.shape[1], -1))
+    rank = rank_for(np.maximum(variances[::-1], 0.0), ENERGY)
+    most = max(1, min(RANK_MOST, window * sensors // RANK_SHARE))
+    return NetworkSpec(
+        window=window, sensors=sensors, patch=prepared.plan.patch, encoder=units,
+        latent=max(1, round(units[-1] * LATENT_SHARE)), decoder=units[::-1], rank=min(rank, most),
+    )  # fmt: skip
+
+
+def _train_all(
+    divided: list[Split], prepared: Prepared, spec: NetworkSpec, options: FitOptions, on: Progress
+) -> tuple[list[Floats], list[Trained], Trained]:
+    """Train a network a split, and one on everything when there are several."""
+    most = options.epochs or EPOCHS
+    trained, held = [], []
+    for split in divided:
+        on.stage(f"training ({split.name} held out)")
+        one = _train_one(split.train, split.validation, spec, options.seed, most, on)
+        trained.append(one)
+        held.append(one.interpreter.reconstruct(split.held_out[:]))
+    if len(divided) == 1:
+        return held, trained, trained[0]
+    on.stage("training on everything")
+    whole = everything(prepared)
+    epochs = 1 + round(float(np.median([one.losses.best for one in trained])))
+    return held, trained, _train_one(whole, whole, spec, options.seed, epochs, on)
+
+
+def _train_one(
+    windows: Windows, validation: Windows, spec: NetworkSpec, seed: int, epochs: int, on: Progress
+) -> Trained:
+    keras.utils.set_random_seed(seed)
+    model = build(spec, seed)
+    sample = windows.spread(RANK_WINDOWS * 4).astype(np.float32)
+    fit_linear(model, spec, sample)
+    losses = train(
+        model,
+        # Only indexed and counted: the copy of one epoch is all that exists.
+        cast("Floats32", windows), cast("Floats32", validation),
+        epochs=epochs, seed=seed,
+        on_epoch=lambda epoch, loss, val: on.epoch(epoch, epochs, loss, val),
+    )  # fmt: skip
+    tflite = export(model, spec, sample)
+    return Trained(model=model, tflite=tflite, interpreter=Interpreter(tflite), losses=losses,
+                   pca=WindowedPca.fit(sample.astype(np.float64)))  # fmt: skip
+
+
+def _join(held: list[Floats], divided: list[Split], prepared: Prepared) -> Holdout:
+    """Join the splits' held-out windows; runs keep apart what is not contiguous."""
+    offset, runs = 0, []
+    for split in divided:
+        runs.append(split.run + offset)
+        offset += int(split.run[-1]) + 1
+    return Holdout(
+        windows=np.concatenate([split.held_out[:] for split in divided]),
+        recon=np.concatenate(held),
+        run=np.concatenate(runs),
+        stride=divided[0].stride,
+        period_ms=prepared.plan.period_ms,
+    )
+
+
+def _doubts(
+    prepared: Prepared, holdout: Holdout, calibration: Calibration, comparison: compare.Comparison
+) -> list[str]:
+    """Say what a buyer should know."""
+    found = []
+    error = float(((holdout.windows - holdout.recon) ** 2).mean())
+    plain = float((holdout.windows**2).mean())
+    if error > NOTHING_LEARNED * plain:
+        found.append(f"the network explains little: its error on held-out rows is {error / plain:.0%} "
+                     "of the error of always saying the mean")  # fmt: skip
+    if len(prepared.rows) < FEW_ROWS:
+        found.append(f"only {len(prepared.rows)} complete rows: what is normal is little known")
+    if calibration.supported_per_week > calibration.budget_per_week:
+        found.append(
+            f"{calibration.held_out_hours:.2g} hours of held-out rows cannot vouch for "
+            f"{calibration.budget_per_week:g} false alarm(s) a week; the threshold stands for "
+            f"{calibration.expected_per_week:.3g} a week"
+        )
+    if comparison.pca_as_good:
+        found.append(comparison.verdict)
+    return found

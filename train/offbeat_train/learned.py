@@ -1,0 +1,96 @@
+"""What is learned about each sensor beside the network: scaling, range, habit.
+
+Rules: scaling ignores the outermost thousandth of the values, so that a
+spike does not flatten everything else; a plausible range is generous, as a
+short history knows little; only a sensor that never rests can be stuck.
+
+>>> center_and_spread(np.array([[0.0], [2.0]] * 50))
+(array([1.]), array([1.]))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_edge.schema import SensorSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_train.health import SensorHealth
+
+    Floats = NDArray[np.float64]
+
+TRIM = 0.001  # of the values at either end are cut before scaling
+TRIM_ROWS = 500_000  # looked at for the trimming
+TINY = 1e-9  # of the magnitude; a smaller spread is rounding noise
+RANGE_SPANS = 3.0  # plausible beyond what was seen, in spans of what was seen ...
+RANGE_MAGNITUDE = 0.5  # ... or in magnitudes, whichever is more
+STUCK_FACTOR = 3  # times the longest rest seen
+STUCK_WINDOWS = 2  # and at least this many windows
+REST_SHARE = 0.3  # of readings equal to the one before: resting is normal
+REST_DISTINCT = 20  # different values; with fewer, resting is normal
+
+
+def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
+    """Give center and scale (F,) each of rows (S, F); S >= 1."""
+    sample = values[:: max(1, len(values) // TRIM_ROWS)]
+    low, high = np.quantile(sample, (TRIM, 1.0 - TRIM), axis=0)
+    cut = np.clip(sample, low, high)
+    center = cut.mean(axis=0)
+    spread = cut.std(axis=0)
+    whole = values.std(axis=0)
+    floor = TINY * np.maximum(np.abs(values).max(axis=0), 1.0)
+    spread = np.where(spread > floor, spread, np.where(whole > floor, whole, 1.0))
+    return center, spread
+
+
+def sensor_specs(
+    sensors: tuple[SensorHealth, ...],
+    center: Floats,
+    spread: Floats,
+    *,
+    period_ms: int,
+    window: int,
+) -> tuple[SensorSpec, ...]:
+    """Describe the model's inputs; a two-valued one is not judged, if others are."""
+    measured = any(not sensor.binary for sensor in sensors)
+    return tuple(
+        _spec(
+            sensor, float(c), float(s), period_ms, window, scored=not (measured and sensor.binary)
+        )
+        for sensor, c, s in zip(sensors, center, spread, strict=True)
+    )
+
+
+def _spec(
+    sensor: SensorHealth, center: float, spread: float, period_ms: int, window: int, *, scored: bool
+) -> SensorSpec:
+    low, high = plausible(sensor)
+    return SensorSpec(
+        name=sensor.name,
+        center=center,
+        scale=spread,
+        low=low,
+        high=high,
+        cadence_ms=sensor.cadence_ms or period_ms,
+        scored=scored,
+        stuck_steps=stuck_after(sensor, window),
+    )
+
+
+def plausible(sensor: SensorHealth) -> tuple[float, float]:
+    """Give a range that holds all that was seen and much more, in the unit."""
+    span = sensor.high - sensor.low
+    margin = max(RANGE_SPANS * span, RANGE_MAGNITUDE * max(abs(sensor.low), abs(sensor.high)))
+    return sensor.low - margin, sensor.high + margin
+
+
+def stuck_after(sensor: SensorHealth, window: int) -> int | None:
+    """Give the reports without a change after which a sensor is stuck, or None."""
+    rests = sensor.flat_share > REST_SHARE or sensor.distinct < REST_DISTINCT
+    if rests:
+        return None
+    return max(STUCK_FACTOR * sensor.longest_flat, STUCK_WINDOWS * window)

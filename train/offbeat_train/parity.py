@@ -1,0 +1,125 @@
+"""Does the integer model still do what the float model does?
+
+Rules: both see the same held-out windows; compared are the reconstruction's
+error and the scores; a model beyond the limits is refused with the figures.
+
+>>> check(pairs, calibration, sensors).score_difference  # doctest: +SKIP
+0.004
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_edge.detector import Detector
+from offbeat_train.errors import AccuracyError
+from offbeat_train.network import CLIP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+    from numpy.typing import NDArray
+
+    from offbeat_edge.interpreter import Interpreter
+    from offbeat_edge.schema import SensorSpec
+    from offbeat_train.calibration import Calibration
+    from offbeat_train.split import Windows
+
+    Floats = NDArray[np.float64]
+
+WINDOWS = 2_000  # compared at most, of each network
+ERROR_RATIO = 1.15  # integer over float reconstruction error
+ERROR_FLOOR = 0.02  # scaled units; below it a ratio means nothing
+SCORE_DIFFERENCE = 0.15  # typical (root mean square), where 1.0 is the threshold
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Integer against float on held-out windows; errors in scaled units."""
+
+    windows: int
+    float_error: float  # root mean square of window - reconstruction
+    integer_error: float
+    difference: float  # root mean square of integer - float reconstruction
+    score_difference: float  # root mean square of the scores' difference
+    score_worst: float
+    float_scores: Floats  # (N,)
+    integer_scores: Floats  # (N,)
+
+    def figures(self) -> dict[str, float]:
+        """Give the plain numbers by name."""
+        return {
+            "windows": self.windows, "float_error": self.float_error,
+            "integer_error": self.integer_error, "difference": self.difference,
+            "score_difference": self.score_difference, "score_worst": self.score_worst,
+        }  # fmt: skip
+
+
+def check(
+    networks: Sequence[tuple[keras.Model, Interpreter, Windows]],
+    calibration: Calibration,
+    sensors: tuple[SensorSpec, ...],
+) -> Parity:
+    """Compare each network's two forms on its held-out windows.
+
+    Raises
+    ------
+    AccuracyError : the integer form lost accuracy.
+    """
+    windows = [held.spread(WINDOWS) for _, _, held in networks]
+    floats = [_predict(net[0], part) for net, part in zip(networks, windows, strict=True)]
+    integers = [net[1].reconstruct(part) for net, part in zip(networks, windows, strict=True)]
+    detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
+    parity = _measure(
+        np.concatenate(windows), np.concatenate(floats), np.concatenate(integers), detector
+    )
+    refuse_if_lost(parity)
+    return parity
+
+
+def refuse_if_lost(parity: Parity) -> None:
+    """Raise when the integer form is worse than the limits allow."""
+    limit = ERROR_RATIO * parity.float_error + ERROR_FLOOR
+    if parity.integer_error > limit:
+        raise AccuracyError(
+            f"the integer model lost accuracy: expected a reconstruction error of at most "
+            f"{limit:.4f} (float: {parity.float_error:.4f}) on {parity.windows} held-out windows, "
+            f"got {parity.integer_error:.4f}; no bundle was written",
+            figures=parity.figures(),
+        )
+    if parity.score_difference > SCORE_DIFFERENCE:
+        raise AccuracyError(
+            f"the integer model lost accuracy: expected scores within {SCORE_DIFFERENCE} of the "
+            f"float model's (root mean square, {parity.windows} held-out windows), "
+            f"got {parity.score_difference:.4f}; no bundle was written",
+            figures=parity.figures(),
+        )
+
+
+def _predict(model: keras.Model, windows: Floats) -> Floats:
+    cut = np.clip(windows, -CLIP, CLIP).astype(np.float32)
+    return np.asarray(model.predict(cut, batch_size=512, verbose=0), dtype=np.float64)
+
+
+def _measure(windows: Floats, floats: Floats, integers: Floats, detector: Detector) -> Parity:
+    of_float = detector.score(windows, floats).score
+    of_integer = detector.score(windows, integers).score
+    cut = np.clip(windows, -CLIP, CLIP)
+    return Parity(
+        windows=len(windows),
+        float_error=_rms(cut - floats),
+        integer_error=_rms(cut - integers),
+        difference=_rms(integers - floats),
+        score_difference=_rms(of_integer - of_float),
+        score_worst=float(np.abs(of_integer - of_float).max()),
+        float_scores=of_float,
+        integer_scores=of_integer,
+    )
+
+
+def _rms(values: Floats) -> float:
+    return float(np.sqrt((values**2).mean()))

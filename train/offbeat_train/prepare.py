@@ -1,0 +1,228 @@
+"""History → scaled rows on the model's time grid, ready to be cut into windows.
+
+Rules: the same resampling and scaling as on the device; windows never span
+assets, gaps or rows left out; sensors from which nothing can be learned are
+dropped and named; too little data is an error with the figures.
+
+>>> plan = Plan(period_ms=1000, hold_ms=3000, window=32, stride=4)
+>>> plan.patch
+4
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_edge.window import resample, scale
+from offbeat_train.errors import DataError
+from offbeat_train.health import Health, SensorHealth, sentinel_mask
+from offbeat_train.learned import center_and_spread, sensor_specs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_edge.schema import SensorSpec
+    from offbeat_train.history import History, Recording
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+WINDOWS = (32, 16, 8)  # steps; the longest for which there is enough history
+ROWS_PER_STEP = 10  # complete grid rows needed for each step of the window
+STRIDES_PER_WINDOW = 8  # windows overlap this often
+HOLD_CADENCES = 3  # a sensor may miss two reports in a row
+NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15_000, 20_000,
+           30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
+           7_200_000, 14_400_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000)  # fmt: skip
+NICE_TOLERANCE = 0.05  # relative; clocks jitter
+INCOMPLETE_SHARE = 0.5  # of grid rows; more is worth a warning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The time grid and the windows on it; steps, except where it says ms."""
+
+    period_ms: int
+    hold_ms: int
+    window: int
+    stride: int
+
+    @property
+    def patch(self) -> int:
+        """Steps that the network folds into one."""
+        return next(size for size in (4, 2, 1) if self.window % size == 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Complete rows of all assets, one after the other.
+
+    ``rows`` (S, F) float64 scaled; ``run`` (S,) numbers the stretches of
+    rows without a gap; ``place`` (S,) is a row's position within its asset's
+    rows, 0 to 1; ``times_ms`` (S,) its time.
+    """
+
+    plan: Plan
+    sensors: tuple[SensorSpec, ...]
+    rows: Floats
+    run: Ints
+    place: Floats
+    times_ms: Ints
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    history: History,
+    health: Health,
+    *,
+    period_ms: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+) -> Prepared:
+    """Choose the grid, put every recording on it, scale.
+
+    Raises
+    ------
+    DataError : no sensor that changes, or not enough complete rows.
+    """
+    usable, warnings = _usable(health)
+    columns = [history.sensors.index(sensor.name) for sensor in usable]
+    period = period_ms or choose_period(usable)
+    hold = HOLD_CADENCES * max(period, *(sensor.cadence_ms or period for sensor in usable))
+    grids = _Grids(period=period, hold=hold, sensors=usable)
+    for name, recording in history.assets.items():
+        grids.add(name, recording, columns)
+    chosen = window or _choose_window(grids)
+    rows = grids.rows(at_least=chosen)
+    if len(rows.values) < ROWS_PER_STEP * chosen:
+        raise _too_little(grids, chosen, len(rows.values))
+    center, spread = center_and_spread(rows.values)
+    plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
+                stride=stride or max(1, chosen // STRIDES_PER_WINDOW))  # fmt: skip
+    return Prepared(
+        plan=plan, sensors=sensor_specs(usable, center, spread, period_ms=period, window=chosen),
+        rows=scale(rows.values, center, spread), run=rows.run, place=rows.place,
+        times_ms=rows.times_ms, warnings=(*warnings, *grids.warnings()),
+    )  # fmt: skip
+
+
+def choose_period(sensors: tuple[SensorHealth, ...]) -> int:
+    """Take the sensors' middle interval, rounded to a nice one that is near (ms)."""
+    cadences = [sensor.cadence_ms for sensor in sensors if sensor.cadence_ms is not None]
+    if not cadences:
+        raise DataError("expected at least two readings of a sensor, got one", needed=2, got=1)
+    middle = float(np.median(cadences))
+    near = min(NICE_MS, key=lambda nice: abs(nice / middle - 1.0))
+    return near if abs(near / middle - 1.0) <= NICE_TOLERANCE else max(1, round(middle))
+
+
+def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
+    usable = tuple(s for s in health.sensors if not (s.dead or s.constant))
+    if not usable:
+        dead = [repr(s.name) for s in health.sensors if s.dead]
+        flat = [f"{s.name!r} (always {s.low:g})" for s in health.sensors if s.constant]
+        got = "; ".join(
+            part for part in (", ".join(flat), f"{', '.join(dead)} (no value)" * bool(dead)) if part
+        )
+        raise DataError(f"expected at least one sensor that changes, got {got}", needed=1, got=0)
+    out = [s.name for s in health.sensors if s.dead or s.constant]
+    names = ", ".join(repr(name) for name in out)
+    said = [f"not in the model, as nothing can be learned from them: {names}"] if out else []
+    return usable, said
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    values: Floats  # (S, F) in the sensors' units
+    run: Ints
+    place: Floats
+    times_ms: Ints
+
+
+class _Grids:
+    """Recordings on the grid, as runs of complete rows."""
+
+    def __init__(self, *, period: int, hold: int, sensors: tuple[SensorHealth, ...]) -> None:
+        self.period, self.hold, self.sensors = period, hold, sensors
+        self.runs: list[tuple[int, Ints, Floats]] = []  # (asset, steps, values)
+        self.steps = 0  # grid rows, complete or not
+        self.absent = np.zeros(len(sensors), dtype=np.int64)
+        self.names: list[str] = []
+
+    def add(self, name: str, recording: Recording, columns: list[int]) -> None:
+        self.names.append(name)
+        for stretch in recording.stretches():
+            values = self._clean(recording.values[stretch], columns)
+            grid = resample(recording.times_ms[stretch], values, period_ms=self.period,
+                            hold_ms=self.hold)  # fmt: skip
+            self.steps += len(grid.steps)
+            self.absent += np.isnan(grid.values).sum(axis=0)
+            broken = np.flatnonzero(np.diff(grid.steps[grid.valid]) != 1) + 1
+            kept = grid.values[grid.valid]
+            for part in np.split(np.arange(len(kept)), broken):
+                if part.size:
+                    own = slice(int(part[0]), int(part[-1]) + 1)
+                    self.runs.append((len(self.names) - 1, grid.steps[grid.valid][own], kept[own]))
+
+    def _clean(self, values: Floats, columns: list[int]) -> Floats:
+        whole = columns == list(range(values.shape[1]))
+        if whole and not any(sensor.sentinels for sensor in self.sensors):
+            return values
+        out = values[:, columns]
+        for index, sensor in enumerate(self.sensors):
+            out[sentinel_mask(out[:, index], sensor.sentinels), index] = np.nan
+        return out
+
+    def complete(self, at_least: int) -> int:
+        """Count the rows in runs of at least so many."""
+        return sum(len(steps) for _, steps, _ in self.runs if len(steps) >= at_least)
+
+    def rows(self, *, at_least: int) -> _Rows:
+        kept = [run for run in self.runs if len(run[1]) >= at_least]
+        width = len(self.sensors)
+        if not kept:
+            return _Rows(values=np.zeros((0, width)), run=np.zeros(0, dtype=np.int64),
+                         place=np.zeros(0), times_ms=np.zeros(0, dtype=np.int64))  # fmt: skip
+        asset = np.concatenate([np.full(len(steps), code) for code, steps, _ in kept])
+        rank = np.concatenate([np.arange(n) for n in np.bincount(asset) if n])
+        size = np.bincount(asset)[asset]
+        rows = _Rows(
+            values=kept[0][2] if len(kept) == 1 else np.concatenate([part for _, _, part in kept]),
+            run=np.concatenate([np.full(len(run[1]), i) for i, run in enumerate(kept)]),
+            place=rank / size,
+            times_ms=np.concatenate([steps for _, steps, _ in kept]) * self.period,
+        )
+        self.runs = []  # the rows live once
+        return rows
+
+    def warnings(self) -> list[str]:
+        complete = 1.0 - float(self.absent.max()) / max(1, self.steps)
+        if complete >= INCOMPLETE_SHARE:
+            return []
+        worst = self.sensors[int(self.absent.argmax())].name
+        told = f"only {complete:.0%} of the grid has a value of {worst!r}; other rows are not used"
+        return [f"{told} (leave the sensor out with --sensors to use them)"]
+
+
+def _choose_window(grids: _Grids) -> int:
+    for window in WINDOWS:
+        if grids.complete(window) >= ROWS_PER_STEP * window:
+            return window
+    raise _too_little(grids, WINDOWS[-1], grids.complete(WINDOWS[-1]))
+
+
+def _too_little(grids: _Grids, window: int, got: int) -> DataError:
+    needed = ROWS_PER_STEP * window
+    why = f"of {grids.steps} steps on a grid of {grids.period} ms"
+    if grids.steps and got < grids.steps:
+        worst = int(grids.absent.argmax())
+        share = grids.absent[worst] / grids.steps
+        why += f"; {grids.sensors[worst].name!r} is missing in {share:.0%} of them"
+    return DataError(
+        f"expected at least {needed} complete rows in stretches of {window} or more for a window "
+        f"of {window}, got {got} ({why})",
+        needed=needed, got=got,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Which windows train, which validate, which calibrate: always in time order.
+
+Rules: a window belongs to a part only when all its rows do, so no two parts
+share a row.  Long histories are split once (the last rows calibrate).
+Short ones are cut into ``FOLDS`` blocks; each is held out in turn by a
+network that never saw it, and the last network trains on everything.
+
+>>> [split.name for split in splits(prepared)]  # doctest: +SKIP
+['block 1', 'block 2', 'block 3', 'block 4']
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_train.errors import DataError
+
+if TYPE_CHECKING:
+
+    from numpy.typing import NDArray
+
+    from offbeat_train.prepare import Prepared
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+FOLDS = 4
+FOLD_ROWS = 6_000  # with fewer rows, blocks are held out in turn
+TRAIN_SHARE, VALIDATION_SHARE = 0.65, 0.15  # of each asset's rows; the rest calibrates
+HELD_OUT_WINDOWS = 20_000  # calibrated on at most about this many
+MIN_WINDOWS = 8  # in each part
+
+
+class Windows:
+    """Windows (N, T, F) over shared rows, copied only when indexed.
+
+    Parameters
+    ----------
+    rows : (S, F) float64, scaled.
+    ends : (N,) int64, the row at which each window ends.
+    size : T.
+    """
+
+    ndim = 3
+
+    def __init__(self, rows: Floats, ends: Ints, size: int) -> None:
+        view = np.lib.stride_tricks.sliding_window_view(rows, size, axis=0)
+        self._view = view.swapaxes(1, 2)
+        self.ends = ends
+        self.size = size
+        self.shape = (len(ends), size, rows.shape[1])
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ends)
+
+    def __getitem__(self, index: NDArray[np.intp] | slice) -> Floats:
+        """Copy some windows, (n, T, F) float64."""
+        picked: Floats = self._view[self.ends[index] - (self.size - 1)]
+        return picked
+
+    def spread(self, most: int) -> Floats:
+        """Copy at most so many windows, evenly spaced."""
+        count = min(len(self), most)
+        return self[np.linspace(0, len(self) - 1, count).astype(np.intp)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """One division of the windows; ``run`` (N,) numbers the calibration's runs."""
+
+    name: str
+    train: Windows
+    validation: Windows
+    held_out: Windows
+    run: NDArray[np.intp]
+    stride: int  # steps between held-out windows
+
+
+def splits(prepared: Prepared) -> list[Split]:
+    """Divide the windows; four splits for a short history, one for a long one.
+
+    Raises
+    ------
+    DataError : a part has too few windows.
+    """
+    if len(prepared.rows) >= FOLD_ROWS:
+        last = TRAIN_SHARE + VALIDATION_SHARE
+        return [
+            _split(prepared, "the last rows", (0.0, TRAIN_SHARE), (TRAIN_SHARE, last), (last, 1.0))
+        ]
+    return [_fold(prepared, index) for index in range(FOLDS)]
+
+
+def everything(prepared: Prepared) -> Windows:
+    """Give every window of the history."""
+    ends = window_ends(prepared, np.zeros(len(prepared.rows), dtype=np.int64))
+    return Windows(prepared.rows, ends, prepared.plan.window)
+
+
+def window_ends(prepared: Prepared, part: Ints) -> Ints:
+    """Give the rows at which windows of one run and one ``part`` (S,) end.
+
+    Rows whose part is negative belong to no window.
+    """
+    size = prepared.plan.window
+    fresh = np.ones(len(part), dtype=bool)
+    fresh[1:] = (np.diff(part) != 0) | (np.diff(prepared.run) != 0)
+    index = np.arange(len(part))
+    start = np.maximum.accumulate(np.where(fresh, index, 0))
+    return np.flatnonzero((index - start + 1 >= size) & (part >= 0))
+
+
+def _fold(prepared: Prepared, index: int) -> Split:
+    """Hold out block ``index``; half of the block after it validates."""
+    beside = (index + 1) % FOLDS
+    held = (index / FOLDS, (index + 1) / FOLDS)
+    validation = ((beside + 0.5) / FOLDS, (beside + 1) / FOLDS)
+    return _split(prepared, f"block {index + 1}", None, validation, held)
+
+
+def _split(
+    prepared: Prepared,
+    name: str,
+    train: tuple[float, float] | None,
+    validation: tuple[float, float],
+    held: tuple[float, float],
+) -> Split:
+    """Cut by place; ``train`` of None is all that the others leave."""
+    size, rows = prepared.plan.window, prepared.rows
+    in_held, in_validation = _within(prepared, held), _within(prepared, validation)
+    rest = ~in_held & ~in_validation
+    in_train = rest if train is None else rest & _within(prepared, train)
+    stride = max(1, min(prepared.plan.stride, int(in_held.sum()) // HELD_OUT_WINDOWS))
+    held_ends = _marked(prepared, in_held)
+    held_ends = held_ends[held_ends % stride == 0]
+    parts = {
+        "training": Windows(rows, _marked(prepared, in_train), size),
+        "validation": Windows(rows, _marked(prepared, in_validation), size),
+        "calibration": Windows(rows, held_ends, size),
+    }
+    for what, windows in parts.items():
+        if len(windows) < MIN_WINDOWS:
+            raise DataError(
+                f"expected at least {MIN_WINDOWS} windows of {size} complete rows for {what}, "
+                f"got {len(windows)} from {len(rows)} rows in {int(prepared.run[-1]) + 1} "
+                "stretches; a longer history or a shorter --window is needed",
+                needed=MIN_WINDOWS,
+                got=len(windows),
+            )
+    gap = np.ones(len(held_ends), dtype=bool)
+    gap[1:] = np.diff(held_ends) != stride
+    return Split(name=name, train=parts["training"], validation=parts["validation"],
+                 held_out=parts["calibration"], run=np.cumsum(gap) - 1, stride=stride)  # fmt: skip
+
+
+def _within(prepared: Prepared, span: tuple[float, float]) -> NDArray[np.bool_]:
+    low, high = span
+    inside: NDArray[np.bool_] = (prepared.place >= low) & (prepared.place < high)
+    return inside
+
+
+def _marked(prepared: Prepared, inside: NDArray[np.bool_]) -> Ints:
+    return window_ends(prepared, np.where(inside, 0, -1).astype(np.int64))
