@@ -139,7 +139,7 @@ class _BrokerThread(threading.Thread):
         self._port = 0
         self._error: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._halt: asyncio.Event | None = None
 
     def run(self) -> None:
         """Serve; keep what went wrong for the thread that waits."""
@@ -151,11 +151,11 @@ class _BrokerThread(threading.Thread):
             self._known.set()
 
     async def _main(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop, self._halt = asyncio.get_running_loop(), asyncio.Event()
         host, port, users = self._settings
         started: asyncio.Future[int] = self._loop.create_future()
         started.add_done_callback(self._on_started)
-        await serve(self._stop, started, host=host, port=port, users=users)
+        await serve(self._halt, started, host=host, port=port, users=users)
 
     def _on_started(self, started: asyncio.Future[int]) -> None:
         if not started.cancelled():
@@ -172,13 +172,14 @@ class _BrokerThread(threading.Thread):
 
     def stop(self) -> None:
         """End every session and wait for the thread."""
-        if self._loop is not None and self._stop is not None and self.is_alive():
+        if self._loop is not None and self._halt is not None and self.is_alive():
             with suppress(RuntimeError):  # the loop closed in between
-                self._loop.call_soon_threadsafe(self._stop.set)
+                self._loop.call_soon_threadsafe(self._halt.set)
         self.join(STOP_SECONDS)
 
 
 def quieten() -> None:
-    """Let the broker's libraries report errors only."""
+    """Let the broker's libraries report errors only, and no client's bad manners."""
     for name in ("amqtt", "transitions", "websockets"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("amqtt.broker").setLevel(logging.CRITICAL)

@@ -120,7 +120,9 @@ def encode(time_ms: int, sensors: tuple[str, ...], values: list[float]) -> bytes
 
 
 @contextmanager
-def connected(host: str, port: int, *, topic: str) -> Iterator[Publisher]:
+def connected(
+    host: str, port: int, *, topic: str, within_s: float = CONNECT_SECONDS
+) -> Iterator[Publisher]:
     """Connect, yield a publisher, wait for what is in flight, disconnect.
 
     Raises
@@ -142,7 +144,7 @@ def connected(host: str, port: int, *, topic: str) -> Iterator[Publisher]:
     client.connect_async(host, port, keepalive=KEEPALIVE_SECONDS)
     client.loop_start()
     try:
-        if not up.wait(CONNECT_SECONDS) or not client.is_connected():
+        if not up.wait(within_s) or not client.is_connected():
             got = answer[-1] if answer else "no answer"
             raise LinkError(f"simulate: expected a broker at {host}:{port}, got {got}")
         publisher = Publisher(client, topic=topic)
