@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from offbeat_edge.message import Message
 
 MAX_DEPTH = 8  # objects in objects, where values are looked for
+_SAFE = 1 << 62  # integers that certainly have a float
 _NUMBERS = frozenset((float, int, bool))
 
 
@@ -50,6 +51,8 @@ def every(
             values[key] = raw
         elif key == time_key:
             continue
+        elif type(raw) is int and -_SAFE < raw < _SAFE and len(key) <= MAX_SENSOR_CHARS:
+            values[key] = float(raw)
         elif raw is None:
             null = True
         elif type(raw) is dict:

@@ -42,6 +42,10 @@ class Plan:
         self.asset = source.asset
         self.asset_path = parse_path(source.asset)
         self.assets = source.assets
+        # Nothing configured: an object of floats with a time in milliseconds can go straight
+        # through.
+        self.plain = source.format in ("auto", "json") and source.time_unit in ("auto", "ms")
+        self.plain &= not (source.time or source.prefix or source.values or source.asset)
 
 
 class Message(NamedTuple):

@@ -22,6 +22,7 @@ MAX_TEXT = 64  # characters of a time written as text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_MILLIS = ("auto", "ms")
 _MS = timedelta(milliseconds=1)
 
 
@@ -39,6 +40,8 @@ def to_ms(value: object, unit: str = "auto") -> int:
         ``bad_time`` when it is no time, ``time_out_of_range`` outside 2000
         to 2100.
     """
+    if type(value) is int and MIN_MS <= value <= MAX_MS and unit in _MILLIS:
+        return value
     if type(value) is str:
         if not _is_number(value):
             return _iso_ms(value)
