@@ -1,0 +1,304 @@
+"""One MQTT connection, from CONNECT to its end, driven by the caller's thread.
+
+Rules: paho runs without a thread of its own; its callbacks only write down
+what happened.  A session is used once: after a loss a new one is made, so
+that message ids and unfinished publishes of an old connection can never
+touch a new one.  Whatever paho raises ends the session with a reason, never
+the caller.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.reasoncodes import ReasonCode
+
+SESSION_EXPIRY_S = 7 * 86_400  # the broker keeps our queue for a week
+CONNECT_TIMEOUT_S = 5.0  # TCP and TLS
+UNSUPPORTED_VERSION = 0x84  # MQTT 5 reason code
+TAKEN_OVER = 0x8E
+
+
+class Broker(NamedTuple):
+    """Where the broker is and who we are there."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None
+    password: str | None
+    keepalive_s: int
+    receive_maximum: int
+    max_packet_bytes: int
+
+
+class Message(NamedTuple):
+    """A publish that arrived; ``mid`` means something in its generation only."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    mid: int
+    generation: int
+
+
+class Will(NamedTuple):
+    """What the broker says for us, retained, when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+class Session:
+    """One connection.
+
+    Parameters
+    ----------
+    broker : address, identity and limits.
+    version : "5" or "3.1.1".
+    tls : context of the connection, or None for a clear one.
+    will : retained last will, QoS 1.
+    generation : number of this connection, copied into its messages.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        version: str,
+        tls: ssl.SSLContext | None,
+        will: Will,
+        generation: int,
+    ) -> None:
+        self.version = version
+        self.generation = generation
+        self.sent = False  # the broker was reached, CONNECT is under way
+        self.accepted = False  # CONNACK said yes
+        self.session_present = False
+        self.window = 20  # unacknowledged publishes the broker takes
+        self.ended: str | None = None  # why it is over
+        self.reason_code = 0  # of a refusal or a disconnect, MQTT 5
+        self.inbox: list[Message] = []
+        self.acknowledged: list[tuple[int, str | None]] = []  # mid, why it was refused
+        self.granted: dict[int, list[str | None]] = {}  # SUBACK: mid → refusal per filter
+        self._broker = broker
+        self._poll = select.poll()
+        self._client = self._make_client(tls, will)
+
+    def connect(self) -> None:
+        """Open the socket and send CONNECT; ``ended`` says when that failed."""
+        broker = self._broker
+        try:
+            self._client.connect_timeout = CONNECT_TIMEOUT_S
+            if self.version == "5":
+                self._client.connect(
+                    broker.host,
+                    broker.port,
+                    broker.keepalive_s,
+                    clean_start=False,
+                    properties=_connect_properties(broker),
+                )
+            else:
+                self._client.connect(broker.host, broker.port, broker.keepalive_s)
+            self._poll.register(self._socket(), select.POLLIN)
+            self.sent = True
+        except (OSError, ValueError, TypeError) as error:
+            self._end(f"{type(error).__name__}: {error}")
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until bytes can be read, or written if any are due."""
+        sock = self._socket()
+        if sock is None:
+            self._end("connection closed")
+            return
+        if _tls_pending(sock):
+            return
+        mask = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
+        self._poll.modify(sock, mask)
+        self._poll.poll(max(0, round(timeout_s * 1000)))
+
+    def read(self, limit: int) -> bool:
+        """Read up to ``limit`` messages into the inbox; true when nothing is left."""
+        while self.ended is None and len(self.inbox) < limit:
+            before = len(self.inbox)
+            self._guard("read", self._client.loop_read)
+            if len(self.inbox) == before and not self._readable():
+                return True
+        return False
+
+    def flush(self) -> None:
+        """Write what is due as far as the socket takes it."""
+        if self.ended is None and self._client.want_write():
+            self._guard("write", self._client.loop_write)
+
+    def keep_alive(self) -> None:
+        """Send pings; notice a broker that no longer answers."""
+        if self.ended is None:
+            self._guard("keep-alive", self._client.loop_misc)
+
+    def subscribe(self, filters: Sequence[tuple[str, int]]) -> int:
+        """Ask for filters with their QoS; return the id its SUBACK will have."""
+        if self.version == "5":
+            options = [(name, SubscribeOptions(qos=qos)) for name, qos in filters]
+            return self._client.subscribe(options)[1] or 0
+        return self._client.subscribe(list(filters))[1] or 0
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
+        """Queue a publish; return its message id."""
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
+
+    def acknowledge(self, mid: int) -> None:
+        """Queue the PUBACK of an arrived message."""
+        self._client.ack(mid, 1)
+
+    def close(self) -> None:
+        """Send DISCONNECT, which discards the will, and close."""
+        if self.ended is None:
+            self._guard("disconnect", self._client.disconnect)
+            self.flush()
+        self.drop("closed")
+
+    def drop(self, why: str) -> None:
+        """Close the socket without a word: the broker will publish the will."""
+        self._end(why)
+        sock = self._socket()
+        if sock is not None:
+            sock.close()
+
+    def _make_client(self, tls: ssl.SSLContext | None, will: Will) -> Client:
+        five = self.version == "5"
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._broker.client_id,
+            clean_session=None if five else False,
+            protocol=MQTTv5 if five else MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        if tls is not None:
+            client.tls_set_context(tls)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        # with this set paho queues packets until flush() instead of sending each
+        client.on_socket_register_write = _ignore
+        return client
+
+    def _guard(self, what: str, call: Callable[[], int]) -> None:
+        """Run one paho step; any error of it ends this session."""
+        try:
+            code = call()
+        except Exception as error:  # noqa: BLE001 - paho lets malformed packets through as anything
+            self._end(f"{what}: {type(error).__name__}: {error}")
+            return
+        if code not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_AGAIN):
+            self._end(f"{what}: {MQTTErrorCode(code).name}")
+
+    def _end(self, why: str) -> None:
+        if self.ended is None:
+            self.ended = why
+
+    def _readable(self) -> bool:
+        sock = self._socket()
+        if sock is None:
+            return False
+        if _tls_pending(sock):
+            return True
+        self._poll.modify(sock, select.POLLIN)
+        return bool(self._poll.poll(0))
+
+    def _socket(self) -> Any:  # noqa: ANN401 - a socket, TLS or not, or None
+        return self._client.socket()
+
+    def _on_connect(
+        self,
+        _client: Client,
+        _data: object,
+        flags: ConnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if code.is_failure:
+            self.reason_code = code.value
+            self._end(f"refused: {code}")
+            return
+        self.accepted = True
+        self.session_present = bool(flags.session_present)
+        self.window = min(self.window, getattr(properties, "ReceiveMaximum", self.window))
+
+    def _on_disconnect(
+        self,
+        _client: Client,
+        _data: object,
+        _flags: DisconnectFlags,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        if code.is_failure and not self.reason_code:
+            self.reason_code = code.value
+        self._end(f"disconnected: {code}")
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = "\ufffd"  # no template matches it: it will be rejected and acknowledged
+        payload = bytes(message.payload)
+        self.inbox.append(
+            Message(topic, payload, message.qos, message.retain, message.mid, self.generation)
+        )
+
+    def _on_publish(
+        self,
+        _client: Client,
+        _data: object,
+        mid: int,
+        code: ReasonCode,
+        _properties: Properties | None,
+    ) -> None:
+        self.acknowledged.append((mid, str(code) if code.is_failure else None))
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _data: object,
+        mid: int,
+        codes: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self.granted[mid] = [str(code) if code.is_failure else None for code in codes]
+
+
+def _connect_properties(broker: Broker) -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.ReceiveMaximum = broker.receive_maximum
+    properties.MaximumPacketSize = broker.max_packet_bytes
+    return properties
+
+
+def _tls_pending(sock: Any) -> bool:  # noqa: ANN401 - a socket, TLS or not
+    """Whether decrypted bytes wait that a poll of the socket does not show."""
+    return hasattr(sock, "pending") and sock.pending() > 0
+
+
+def _ignore(_client: object, _data: object, _sock: object) -> None:
+    """Stand in for paho's own event loop hook."""
