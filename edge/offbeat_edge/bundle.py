@@ -98,8 +98,7 @@ def load(path: str | os.PathLike[str], *, digest: str | None = None) -> Bundle:
 
 def parse(data: bytes, *, where: str, digest: str | None = None) -> Bundle:
     """Verify a bundle's bytes; ``where`` names them in errors."""
-    if len(data) > BUNDLE_MAX:
-        raise BundleError(f"{where}: expected at most {BUNDLE_MAX} bytes, got {len(data)}")
+    _check_size(len(data), where)
     files = archive.unpack(data, where=where)
     if MANIFEST not in files:
         raise BundleError(f"{where}: expected a member {MANIFEST}, got {', '.join(files)}")
@@ -119,6 +118,11 @@ def parse(data: bytes, *, where: str, digest: str | None = None) -> Bundle:
     )
 
 
+def _check_size(size: int, where: str) -> None:
+    if size > BUNDLE_MAX:
+        raise BundleError(f"{where}: expected at most {BUNDLE_MAX} bytes, got {size}")
+
+
 def _signature(files: dict[str, bytes], where: str) -> bytes | None:
     signature = files.pop(SIGNATURE, None)
     if signature is not None and len(signature) > SIGNATURE_MAX:
@@ -129,8 +133,9 @@ def _signature(files: dict[str, bytes], where: str) -> bytes | None:
 
 
 def _check_members(files: dict[str, bytes], listed: dict[str, Member], where: str) -> None:
-    for name in {MODEL, GOLDEN, *listed} - files.keys():
-        raise BundleError(f"{where}: {name}: expected this member, got none")
+    absent = sorted({MODEL, GOLDEN, *listed} - files.keys())
+    if absent:
+        raise BundleError(f"{where}: {absent[0]}: expected this member, got none")
     for name, data in files.items():
         if name not in listed:
             raise BundleError(f"{where}: {name}: expected only members of the manifest")
@@ -171,8 +176,10 @@ def _read(path: Path) -> bytes:
         # O_NONBLOCK: opening a FIFO someone left there must not hang.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise BundleError(f"{path}: expected a regular file, got something else")
+            _check_size(status.st_size, str(path))
             return file.read(BUNDLE_MAX + 1)
     except (OSError, ValueError) as error:
         raise BundleError(f"{path}: expected a readable bundle, got: {error}") from error

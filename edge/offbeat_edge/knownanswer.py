@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# -P: the working directory must not lend its modules to the child.
+CHILD = (sys.executable, "-P", "-m", "offbeat_edge.knownanswer")
 CHILD_TIMEOUT_S = 120.0  # a Pi needs seconds to import a runtime
 CHILD_MEMORY_MAX = 1024**3  # bytes of data; LiteRT and a model take a tenth
 CHILD_OUTPUT_SHOWN = 400  # characters of a dead child's last words
@@ -128,7 +130,11 @@ def check(bundle: Bundle, runner: Runner | None = None) -> KnownAnswer:
 
 
 def check_in_child(
-    path: str | os.PathLike[str], *, timeout_s: float = CHILD_TIMEOUT_S, digest: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    timeout_s: float = CHILD_TIMEOUT_S,
+    digest: str | None = None,
+    program: tuple[str, ...] = CHILD,
 ) -> KnownAnswer:
     """Run the golden windows of a bundle file in a process of their own.
 
@@ -137,15 +143,14 @@ def check_in_child(
     path : the bundle.
     timeout_s : seconds after which it counts as hanging.
     digest : the identity it must have, hex, when known.
+    program : the child; gets the path and the digest as arguments.
 
     Raises
     ------
     BundleError : refused by `bundle.load` or the runtime, crashed, or hung.
     RuntimeUnavailable : there is no runtime.
     """
-    # -P: a directory that holds bundles must not lend its modules to us.
-    command = [sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else _NAME, str(path)]
-    command += ["--digest", digest] if digest is not None else []
+    command = [*program, str(path), *(["--digest", digest] if digest is not None else [])]
     try:
         done = subprocess.run(  # noqa: S603 - our own interpreter and module
             command, capture_output=True, check=False, timeout=timeout_s, stdin=subprocess.DEVNULL
@@ -179,9 +184,6 @@ def main(argv: list[str] | None = None) -> int:
         word = _Word(error=f"{args.bundle}: expected a model that fits in memory, got more")
     sys.stdout.write(msgspec.json.encode(word).decode() + "\n")
     return 0 if word.answer is not None else BundleError.exit_code
-
-
-_NAME = "offbeat_edge.knownanswer"
 
 
 def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:
