@@ -199,16 +199,30 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """Read the file with the environment over it; ConfigError holds all problems."""
+    config, problems = read(path, environ)
+    if config is None or problems:
+        raise ConfigError(problems)
+    return config
+
+
+def read(path: str | Path, environ: Mapping[str, str]) -> tuple[Config | None, list[str]]:
+    """Read as much as can be read, and say all that is wrong.
+
+    With problems the configuration is good for looking further, not for
+    running: a wrong key has its default in it.
+    """
     path = Path(path)
-    table = _read(path)
+    try:
+        table = _read(path)
+    except ConfigError as error:
+        return None, error.problems
     reader = Reader(path.name)
     reader.problems += overlay(Config, table, environ)
     config = reader.table(Config, table, "")
-    if config is not None:
-        _check(config, reader)
-    if config is None or reader.problems:
-        raise ConfigError(reader.problems)
-    return _resolve(config, path.absolute().parent, environ)
+    if config is None:
+        return None, reader.problems
+    _check(config, reader)
+    return _resolve(config, path.absolute().parent, environ), reader.problems
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -229,10 +243,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check(config: Config, reader: Reader) -> None:
     """Check what one key's type cannot say."""
-    if not config.sources:
-        reader.problem("source", "expected one [[source]] at least, got none")
-    if not config.models:
-        reader.problem("model", "expected one [[model]] at least, got none")
+    for name, tables in (("source", config.sources), ("model", config.models)):
+        # A table that could not be read has its problem already.
+        if not tables and not any(f" {name}[" in problem for problem in reader.problems):
+            reader.problem(name, f"expected one [[{name}]] at least, got none")
     mqtt = config.mqtt
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         reader.problem("mqtt", "expected cert_file and key_file together, got one of them")
@@ -264,6 +278,8 @@ def _check_source(source: Source, where: str, reader: Reader) -> Template | None
         reader.problem(where, f"expected either {{asset}} in the topic or the key asset, got {got}")
     if source.format == "number" and template.sensor is None:
         reader.problem(f"{where}.format", "expected {sensor} in the topic beside 'number'")
+    if source.format == "influx" and source.prefix:
+        reader.problem(f"{where}.prefix", "expected none beside 'influx', which has no paths")
     if template.sensor is not None and (source.format == "influx" or source.values):
         reader.problem(where, "expected no {sensor} in the topic beside 'influx' or values")
     return template
