@@ -218,13 +218,20 @@ def _of_sensor(message: Message, tree: object) -> None:
     if type(tree) is list:
         for item in tree:
             try:
-                _one_value(message, item)
+                _one_value(message, _timed(item))
             except Refused as refused:
                 message.refuse(refused.reason, refused.detail)
         if not tree:
             raise Refused("no_values", "expected samples, got an empty list")
     else:
         _one_value(message, tree)
+
+
+def _timed(item: object) -> object:
+    """Refuse bare numbers in a list: nothing says in which order they were."""
+    if type(item) is not dict:
+        raise Refused("wrong_type", f"expected an object with value and time, got {shown(item)}")
+    return item
 
 
 def _one_value(message: Message, tree: object) -> None:
