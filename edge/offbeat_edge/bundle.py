@@ -4,7 +4,7 @@ Rules: a zip of stored members (``archive``) whose identity is the SHA-256 of
 ``manifest.json`` (``manifest``).  The same input gives the same bytes.  A
 file is either exactly what ``write`` makes or refused with a `BundleError`
 that names the file and the member; nothing is unpacked to disk and nothing
-is run.  Reading costs at most ``BUNDLE_MAX`` bytes of memory twice over.
+is run.  Reading costs at most three times ``BUNDLE_MAX`` of memory.
 
 >>> digest = write(path, manifest, {MODEL: model, GOLDEN: golden})  # doctest: +SKIP
 >>> load(path, digest=digest).manifest.model.name  # doctest: +SKIP

@@ -14,6 +14,7 @@ array([0.5])
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,6 +48,11 @@ def decisive(scores: Floats, *, epsilon: float) -> NDArray[np.bool_]:
     """
     result: NDArray[np.bool_] = np.abs(scores - 1.0) > epsilon
     return result
+
+
+def scores_digest(scores: Floats) -> str:
+    """SHA-256 of ``scores`` (N,) as float64 little-endian, hex: equal to the bit or not."""
+    return hashlib.sha256(np.ascontiguousarray(scores, dtype=_FLOAT).tobytes()).hexdigest()
 
 
 def encode(golden: Golden) -> bytes:

@@ -16,7 +16,6 @@ JSON object.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import resource
 import signal
@@ -31,9 +30,8 @@ from offbeat_edge import bundle as bundles
 from offbeat_edge import modelfile
 from offbeat_edge.detector import Detector
 from offbeat_edge.errors import BundleError, ModelError, OffbeatError, RuntimeUnavailable
-from offbeat_edge.golden import Golden
+from offbeat_edge.golden import Golden, scores_digest
 from offbeat_edge.interpreter import Interpreter
-from offbeat_edge.manifest import RuntimeCheck
 from offbeat_edge.schema import SCHEMA, Runtime
 
 if TYPE_CHECKING:
@@ -88,19 +86,10 @@ class _Word(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answer(manifest: Manifest, windows: Floats, runner: Runner) -> Golden:
-    """Score ``windows`` (N, T, F), scaled: what an export keeps as golden."""
+    """Score ``windows`` (N, T, F), scaled: the answers of this runtime."""
     detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
     scores = detector.score(windows, runner.reconstruct(windows))
     return Golden(windows=windows, scores=scores.score, shares=scores.shares)
-
-
-def witness(golden: Golden, here: Golden, runtime: Runtime) -> RuntimeCheck:
-    """Record for the manifest what ``runtime`` made of the golden windows."""
-    return RuntimeCheck(
-        runtime=runtime,
-        scores_sha256=_digest(here.scores),
-        max_diff=float(np.abs(here.scores - golden.scores).max()),
-    )
 
 
 def check(bundle: Bundle, runner: Runner | None = None) -> KnownAnswer:
@@ -196,7 +185,7 @@ def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:
     expected = bundle.golden.scores
     diff = float(np.abs(scores - expected).max())
     if listed:
-        ok = _digest(scores) in listed
+        ok = scores_digest(scores) in listed
         reason = f"golden scores {'equal' if ok else 'not equal'} to the bit"
     else:
         crossed = int(((scores > 1.0) != (expected > 1.0)).sum())
@@ -214,10 +203,6 @@ def _check_shapes(model: ModelFile, manifest: Manifest) -> None:
             f"{bundles.MODEL}: expected windows of {steps} steps x {width} sensors as in the"
             f" manifest, got inputs {sorted(inputs)} and outputs of {sorted(outputs)} numbers"
         )
-
-
-def _digest(scores: Floats) -> str:
-    return hashlib.sha256(np.ascontiguousarray(scores, dtype="<f8").tobytes()).hexdigest()
 
 
 def _heard(done: subprocess.CompletedProcess[bytes], path: str | os.PathLike[str]) -> _Word:

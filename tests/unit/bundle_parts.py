@@ -60,6 +60,8 @@ def answered(plain: Manifest, model: bytes = TINY) -> tuple[Manifest, dict[str, 
     keep = golden.decisive(found.scores, epsilon=plain.epsilon)
     kept = golden.Golden(*(part[keep] for part in found))
     here = knownanswer.answer(plain, kept.windows, runner)
-    check = knownanswer.witness(kept, here, runner.runtime)
+    check = manifest.RuntimeCheck(
+        runtime=runner.runtime, scores_sha256=golden.scores_digest(here.scores), max_diff=0.0
+    )
     listed = msgspec.structs.replace(plain, runtimes=(check,))
     return listed, {bundle.MODEL: model, bundle.GOLDEN: golden.encode(kept)}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import strategies as st
 
 from offbeat_edge import bundle, canonical
 from offbeat_edge import manifest as manifests
+from offbeat_edge.detector import DetectorSpec
 from offbeat_edge.errors import BundleError
-
-if TYPE_CHECKING:
-    from offbeat_edge.manifest import Manifest
+from offbeat_edge.manifest import Manifest, RuntimeCheck
+from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, SensorSpec
 
 SCALARS = st.one_of(
     st.none(),
@@ -123,3 +124,12 @@ def test_numbers_json_cannot_hold_are_not_written(manifest: Manifest) -> None:
 def test_canonical_json_reads_back_what_it_wrote(value: object) -> None:
     data = canonical.dumps(value)
     assert canonical.dumps(canonical.loads(data)) == data
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Manifest, RuntimeCheck, DetectorSpec, ModelSpec, SensorSpec, AlertRule, Lineage, Member],
+)
+def test_every_field_stands_in_the_docs(kind: type[msgspec.Struct]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text()
+    assert [name for name in kind.__struct_fields__ if f"`{name}`" not in page] == []
