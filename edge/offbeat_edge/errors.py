@@ -8,6 +8,7 @@
     ├── RuntimeUnavailable   no TFLite runtime could be imported
     ├── ModelError           the runtime refused the model or an invocation
     ├── StoreError           the state database cannot be read or written
+    │   └── StateRefused     it is in use, or of a newer offbeat: waiting will not help
     └── LinkError            the broker cannot be reached or refused us
 
 Messages say what was expected, what was found and where.  The evidence is
@@ -58,6 +59,10 @@ class StoreError(OffbeatError):
     """The state database cannot be read or written."""
 
     exit_code = 75
+
+
+class StateRefused(StoreError):  # noqa: N818 - reads as what it is
+    """The state database belongs to another daemon, or to a newer offbeat."""
 
 
 class LinkError(OffbeatError):

@@ -25,7 +25,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from offbeat_edge.errors import StoreError
+from offbeat_edge.errors import StateRefused, StoreError
 from offbeat_edge.journal import inflate
 
 if TYPE_CHECKING:
@@ -200,6 +200,11 @@ class Store:
         )
         return [Row(*row) for row in rows]
 
+    @property
+    def waiting(self) -> int:
+        """How many outbox rows there are."""
+        return self._outbox[0]
+
     def newest(self) -> int:
         """Return the highest outbox id, 0 when nothing waits."""
         row = self._one("SELECT max(id) FROM outbox")
@@ -218,6 +223,9 @@ class Store:
         except sqlite3.DatabaseError as error:
             if _is_damage(error):
                 raise _DamagedError(str(error)) from error
+            if "locked" in str(error):
+                why = f"{self.path}: expected to be the only daemon with this state, got: {error}"
+                raise StateRefused(why) from error
             raise self._failed("open", error) from error
         except OSError as error:
             raise self._failed("open", error) from error
@@ -246,7 +254,7 @@ class Store:
         """Bring the tables to the present version; return whether they are new."""
         found = int(db.execute("PRAGMA user_version").fetchone()[0])
         if found > len(MIGRATIONS):
-            raise StoreError(
+            raise StateRefused(
                 f"{self.path}: expected a state of version {len(MIGRATIONS)} at most, got {found}; "
                 "it was written by a newer offbeat"
             )

@@ -1,0 +1,284 @@
+"""The daemon's life: startup, main loop, shutdown.
+
+Rules: one thread; a sample goes through the rooms once: ``poll`` → decode →
+engine → commit → acknowledge → publish.  A message is acknowledged only
+after the commit that holds its effect; an alert leaves only through the
+outbox.  A commit is due at the first of one second, half the receive window,
+or a dry socket with so many acknowledgements owed that the broker may be
+waiting for them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from offbeat_edge.health import Health, SpoolGauge, Tally, identity, mqtt_health
+from offbeat_edge.schema import Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from offbeat_edge.clock import StampClock
+    from offbeat_edge.durable import Durable
+    from offbeat_edge.health import ModelHealth
+    from offbeat_edge.link import Link, Message
+    from offbeat_edge.log import Log
+    from offbeat_edge.notify import Notifier
+    from offbeat_edge.outbox import Outbox
+    from offbeat_edge.payload import Decoder
+    from offbeat_edge.schema import Sample
+    from offbeat_edge.voice import Rejects, Scores, States, Topics
+    from offbeat_edge.watch import Outputs
+
+COMMIT_S = 1.0  # nothing waits longer for its commit
+DRY_S = 0.020  # a socket quiet for this long may be a broker that waits for us
+POLL_S = 0.25  # the longest sleep of an idle loop
+IDLE_S = 1.0  # between two looks at connected silence
+
+
+class Parts(NamedTuple):
+    """Everything the loop moves, made by ``run_command``."""
+
+    durable: Durable
+    link: Link
+    decoder: Decoder
+    outbox: Outbox
+    states: States
+    scores: Scores | None
+    rejects: Rejects
+    topics: Topics
+    log: Log
+    notifier: Notifier
+    stamps: StampClock
+
+
+class Settings(NamedTuple):
+    """What the loop needs of the configuration."""
+
+    gateway: str
+    site: str
+    receive_maximum: int
+    health_interval_s: float
+    spool_bytes: int
+    runtime: dict[str, str]
+
+
+class Daemon:
+    """One gateway.
+
+    Parameters
+    ----------
+    parts, settings : what it is made of.
+    models : reports the models' condition.
+    monotonic : seconds. wall_ms : the wall clock, ms.
+    """
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        settings: Settings,
+        models: Callable[[], list[ModelHealth]],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.stopping = False
+        self._parts = parts
+        self._settings = settings
+        self._models = models
+        self._now = monotonic
+        self._wall_ms = wall_ms
+        self._tally = Tally()
+        self._gauge = SpoolGauge(limit_bytes=settings.spool_bytes, now_ms=wall_ms())
+        self._started = monotonic()
+        self._owed: list[Message] = []
+        self._owed_most = 1  # on this connection
+        self._generation = 0
+        self._heard_at = self._idled_at = self._committed_at = self._started
+        self._health_at = self._watchdog_at = self._started
+
+    def run(self) -> int:
+        """Live until ``stop``; return the exit code."""
+        self._start()
+        while not self.stopping:
+            messages = self._parts.link.poll(self._patience())
+            self._take(messages)
+            self._let_silence_pass()
+            if self._commit_due():
+                self._commit()
+            self._publish()
+            self._pulse()
+        self._shut_down()
+        return 0
+
+    def stop(self) -> None:
+        """Ask the loop to end after the present turn; safe in a signal handler."""
+        self.stopping = True
+
+    def _start(self) -> None:
+        durable, log = self._parts.durable, self._parts.log
+        recovered = durable.recover(self._pulse)
+        self._parts.stamps.not_before(recovered.newest_stamp_ms)
+        self._parts.states.say(durable.states())
+        log.info("recovered", fresh=recovered.fresh, samples=recovered.samples)
+        self._parts.notifier.send("READY=1")
+
+    def _shut_down(self) -> None:
+        self._parts.notifier.send("STOPPING=1")
+        self._commit(snapshot=True)
+        self._publish()
+        self._parts.link.close(b"stopped")
+        self._parts.durable.close()
+        self._parts.log.info("stopped", **self._tally.counters)
+
+    def _patience(self) -> float:
+        """How long the loop may sleep."""
+        if self._owed or self._parts.durable.dirty:
+            return DRY_S
+        return POLL_S
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        """Decode a batch and feed the engine."""
+        if not messages:
+            return
+        samples: list[Sample] = []
+        for message in messages:
+            samples += self._decode(message)
+        self._heard_at = self._now()
+        self._owe(messages)
+        if samples:
+            self._tell(self._parts.durable.take(samples))
+
+    def _decode(self, message: Message) -> list[Sample]:
+        stamp = self._parts.stamps.stamp_ms()
+        try:
+            samples, rejects = self._parts.decoder.decode(
+                message.topic, message.payload, stamp, message.retain
+            )
+        except Exception as error:  # noqa: BLE001 - whatever the bytes, the daemon lives
+            self._parts.log.error(  # noqa: TRY400 - not the logging module
+                "decoder_failed", topic=message.topic, why=repr(error)
+            )
+            samples, rejects = [], [Reject("internal", repr(error), message.topic)]
+        self._tally.message(message, samples)
+        for reject in rejects:
+            self._tally.reject(reject)
+            self._parts.rejects.say(reject, message.payload)
+        return samples
+
+    def _owe(self, messages: Sequence[Message]) -> None:
+        """Remember whom to acknowledge, without the payloads."""
+        generation = self._parts.link.generation
+        if generation != self._generation:
+            self._generation, self._owed_most, self._owed = generation, 1, []
+        self._owed += [message._replace(payload=b"") for message in messages if message.qos]
+        self._owed_most = max(self._owed_most, len(self._owed))
+
+    def _tell(self, out: Outputs) -> None:
+        self._tally.counters["windows"] += len(out.scores)
+        self._tally.counters["alerts"] += len(out.events)
+        self._parts.states.say(out.states)
+        if self._parts.scores is not None:
+            self._parts.scores.say(out.scores)
+        for reject in out.drops:
+            self._tally.reject(reject)
+            self._parts.rejects.say(reject, b"")
+
+    def _let_silence_pass(self) -> None:
+        """Count time only while connected and drained: backlog is not silence."""
+        now = self._now()
+        if not (self._parts.link.ready and self._parts.link.drained):
+            self._idled_at = now
+        elif now - self._idled_at >= IDLE_S:
+            elapsed_ms = int((now - self._idled_at) * 1000)
+            self._idled_at = now
+            self._tell(self._parts.durable.idle(elapsed_ms))
+
+    def _commit_due(self) -> bool:
+        """Whether to commit now.
+
+        The broker's window is at least the most it ever had in flight, so
+        only when as much is owed can silence mean that it waits for us.
+        """
+        now, owed = self._now(), len(self._owed)
+        if not (owed or self._parts.durable.dirty or self._parts.outbox.done):
+            self._committed_at = now
+            return False
+        stalled = owed >= self._owed_most and now - self._heard_at >= DRY_S
+        full = owed * 2 >= self._settings.receive_maximum
+        return stalled or full or now - self._committed_at >= COMMIT_S
+
+    def _commit(self, *, snapshot: bool = False) -> None:
+        """Make durable what was taken, then acknowledge it."""
+        delivered = set(self._parts.outbox.done)
+        self._committed_at = self._now()
+        if not self._parts.durable.commit(delivered=delivered, snapshot=snapshot):
+            return
+        if self._parts.durable.problem is None:
+            self._parts.outbox.committed(delivered)
+        owed, self._owed = self._owed, []
+        self._parts.link.ack(owed)
+
+    def _publish(self) -> None:
+        self._parts.outbox.settle()
+        self._parts.outbox.drain()
+        self._parts.states.drain()
+        if self._parts.link.connected and self._now() >= self._health_at:
+            self._health_at = self._now() + self._settings.health_interval_s
+            payload = msgspec.json.encode(self.health())
+            self._parts.link.publish(self._parts.topics.health, payload, qos=1, retain=True)
+
+    def _pulse(self) -> None:
+        """Feed the watchdog: called by a loop that moves."""
+        every = self._parts.notifier.watchdog_s
+        if every is not None and self._now() >= self._watchdog_at:
+            self._watchdog_at = self._now() + every
+            self._parts.notifier.send("WATCHDOG=1")
+
+    def health(self) -> Health:
+        """Return the daemon's condition."""
+        now, tally, link = self._wall_ms(), self._tally, self._parts.link
+        models = self._models()
+        return Health(
+            **identity(self._settings.gateway, self._settings.site, now),  # type: ignore[arg-type]
+            uptime_s=round(self._now() - self._started, 1),
+            runtime=self._settings.runtime,
+            degraded=self._degraded(models),
+            models=models,
+            mqtt=mqtt_health(link, self._durable_rate()),
+            spool=self._gauge.read(self._parts.durable.outbox_size(), now),
+            counters={
+                **tally.counters,
+                "commits": self._parts.durable.commits,
+                "published": self._parts.outbox.sent,
+                "clock_steps": self._parts.stamps.steps,
+            },
+            rejects=dict(tally.rejects),
+            lag_ms=None if tally.newest_ms is None else now - tally.newest_ms,
+            clock_ahead_ms=self._parts.stamps.ahead_ms,
+            qos0_assets=tally.qos0(),
+            stamped_assets=tally.stamped(),
+        )
+
+    def _degraded(self, models: list[ModelHealth]) -> list[str]:
+        durable, link, outbox = self._parts.durable, self._parts.link, self._parts.outbox
+        reasons = [f"model {m.name or m.bundle}: {m.degraded}" for m in models if m.degraded]
+        reasons += [f"disk: {durable.problem}"] if durable.problem else []
+        reasons += [f"state: {what}" for what in durable.lost]
+        reasons += [f"broker: {what}: {why}" for what, why in link.problems.items()]
+        reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
+        reasons += [f"{link.sessions_lost} sessions lost"] if link.sessions_lost else []
+        return reasons
+
+    def _durable_rate(self) -> float | None:
+        """Messages a second that the window and the disk allow."""
+        commit_s = self._parts.durable.commit_s
+        if not commit_s:
+            return None
+        window = self._settings.receive_maximum / 2
+        if self._parts.link.version != "5":
+            return round(self._owed_most / (commit_s + DRY_S), 1)
+        return round(window / commit_s, 1)

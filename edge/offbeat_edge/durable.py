@@ -1,0 +1,301 @@
+"""The engine and its state on disk, moving together.
+
+Rules: samples go through ``take``; ``commit`` writes their journal, the new
+alert events and the delivered ones in one transaction and returns whether
+messages may be acknowledged.  While the disk refuses, they may not for
+``GRACE_S``; after that the daemon goes on without durability, says so in
+``problem`` and keeps alerts in memory, until a whole snapshot can be written.
+``recover`` restores the snapshot and walks the journal again; what that
+leads to is thrown away, because the outbox has it already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from offbeat_edge.errors import StateRefused, StoreError
+from offbeat_edge.journal import JournalDecoder, JournalEncoder
+from offbeat_edge.store import Outgoing, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from offbeat_edge.log import Log
+    from offbeat_edge.schema import AssetState, Sample
+    from offbeat_edge.store import OutboxSize, Store
+    from offbeat_edge.watch import Outputs
+
+GRACE_S = 30.0  # without acknowledgements while the disk refuses
+RETRY_S = 1.0  # between attempts at a disk that refused
+SNAPSHOT_RATIO = 4  # a snapshot when the journal is this many times its size
+SNAPSHOT_MIN_BYTES = 1 << 20  # of journal; smaller ones are quickly walked
+MAX_VOLATILE = 10_000  # events kept in memory while the disk refuses
+VOLATILE_ID = 1 << 48  # ids from here on are of rows that no disk holds
+
+
+class PureEngine(Protocol):
+    """What is needed of ``engine.Engine``."""
+
+    def feed(self, samples: Sequence[Sample]) -> Outputs:
+        """Take samples in order of arrival."""
+        ...
+
+    def idle(self, elapsed_ms: int) -> Outputs:
+        """Count connected silence."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """Return all that the future depends on."""
+        ...
+
+    def restore(self, snapshot: bytes) -> None:
+        """Take back a snapshot."""
+        ...
+
+    def states(self) -> list[AssetState]:
+        """Return the present state of every asset."""
+        ...
+
+
+class Recovered(NamedTuple):
+    """What a start found on disk."""
+
+    fresh: bool  # nothing: a first start, or all was lost
+    samples: int  # walked again
+    newest_stamp_ms: int  # the last stamp of this gateway in the journal, 0 for none
+
+
+class Durable:
+    """An engine whose effects survive.
+
+    Parameters
+    ----------
+    store : the state database.
+    engine : pure; everything it is fed goes through here.
+    topic_of : alert topic of an asset.
+    log : where trouble is said.
+    monotonic : seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        engine: PureEngine,
+        topic_of: Callable[[str], str],
+        log: Log,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.problem: str | None = None  # why nothing is durable at present
+        self.lost: list[str] = []  # what could not be recovered at the start
+        self.commits = 0
+        self.commit_s = 0.0  # the last one took
+        self.volatile_dropped = 0
+        self._store = store
+        self._engine = engine
+        self._topic_of = topic_of
+        self._log = log
+        self._now = monotonic
+        self._encoder = JournalEncoder()
+        self._samples: list[Sample] = []
+        self._idle_ms = 0
+        self._outgoing: deque[Outgoing] = deque()
+        self._volatile = 0  # rows that ever left the front of _outgoing
+        self._failed_at: float | None = None
+        self._retry_at = 0.0
+        self._behind = False  # the disk misses samples: only a snapshot will do
+
+    @property
+    def dirty(self) -> bool:
+        """Whether samples or events wait for a commit."""
+        return bool(self._samples or self._outgoing)
+
+    def recover(self, alive: Callable[[], None]) -> Recovered:
+        """Bring the engine to where the last commit left it; ``alive`` is called between steps.
+
+        Raises
+        ------
+        StateRefused : another daemon, or a newer one, owns this state.
+        """
+        try:
+            opened = self._store.open()
+        except StateRefused:
+            raise
+        except StoreError as error:
+            self._disk_refused(error)
+            return Recovered(fresh=True, samples=0, newest_stamp_ms=0)
+        if opened.damaged:
+            self._lose("state_damaged", f"{opened.damaged}; kept as {opened.aside}")
+        self._restore()
+        return self._walk(opened.fresh, alive)
+
+    def take(self, samples: Sequence[Sample]) -> Outputs:
+        """Feed the engine; the samples and their events join the next commit."""
+        if not self._behind:
+            self._samples += samples
+        return self._keep(self._engine.feed(samples))
+
+    def idle(self, elapsed_ms: int) -> Outputs:
+        """Let connected silence pass; it joins the next commit."""
+        self._idle_ms += elapsed_ms
+        return self._keep(self._engine.idle(elapsed_ms))
+
+    def commit(self, *, delivered: Iterable[int] = (), snapshot: bool = False) -> bool:
+        """Write; return whether what was taken may be acknowledged."""
+        started = self._now()
+        if self._failed_at is not None and started < self._retry_at:
+            return self._volatile_now()
+        try:
+            self._write(list(delivered), snapshot=snapshot or self._behind or self._full())
+        except StoreError as error:
+            self._disk_refused(error)
+            return self._volatile_now()
+        self.commits += 1
+        self.commit_s = self._now() - started
+        return True
+
+    def pending(self, *, after: int, limit: int) -> list[Row]:
+        """Return alert events that wait for the broker, oldest first.
+
+        Raises nothing: while the disk refuses, those in memory are all there is.
+        """
+        rows: list[Row] = []
+        if after < VOLATILE_ID:
+            try:
+                rows = self._store.pending(after=after, limit=limit)
+            except StoreError as error:
+                self._disk_refused(error)
+        if self.problem is not None and self._volatile_now():
+            rows += self._volatile_rows(after)
+        return rows[:limit]
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait for the broker."""
+        return self._store.waiting + (len(self._outgoing) if self._volatile_now() else 0)
+
+    def newest(self) -> int:
+        """Return the id of the newest waiting event; 0 when none waits."""
+        try:
+            return self._store.newest()
+        except StoreError:
+            return 0
+
+    def forget(self, row: int) -> None:
+        """An event that no disk holds has reached the broker."""
+        while self._outgoing and VOLATILE_ID + self._volatile <= row:
+            self._outgoing.popleft()
+            self._volatile += 1
+
+    def outbox_size(self) -> OutboxSize:
+        """Return how much waits for the broker."""
+        return self._store.outbox_size()
+
+    @property
+    def journal_bytes(self) -> int:
+        """Bytes of journal since the last snapshot."""
+        return self._store.journal_bytes
+
+    def states(self) -> list[AssetState]:
+        """Return the present state of every asset."""
+        return self._engine.states()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    def _restore(self) -> None:
+        try:
+            snapshot = self._store.snapshot()
+            if snapshot is not None:
+                self._engine.restore(snapshot)
+        except (StoreError, msgspec.MsgspecError, ValueError) as error:
+            self._lose("snapshot_damaged", str(error))
+            self._behind = True
+
+    def _walk(self, fresh: bool, alive: Callable[[], None]) -> Recovered:  # noqa: FBT001
+        """Feed the journal; a damaged entry ends it."""
+        decoder, count, stamp = JournalDecoder(), 0, 0
+        try:
+            for blob in self._store.journal():
+                entry = decoder.decode(blob)
+                self._engine.feed(entry.samples)
+                if entry.idle_ms:
+                    self._engine.idle(entry.idle_ms)
+                count += len(entry.samples)
+                stamp = max([stamp, *(s.time_ms for s in entry.samples if not s.own_time)])
+                alive()
+        except StoreError as error:
+            self._lose("journal_damaged", str(error))
+            self._behind = True
+        return Recovered(fresh, count, stamp)
+
+    def _keep(self, out: Outputs) -> Outputs:
+        for event in out.events:
+            payload = msgspec.json.encode(event)
+            self._outgoing.append(Outgoing(self._topic_of(event.asset), payload))
+        return out
+
+    def _write(self, delivered: list[int], *, snapshot: bool) -> None:
+        journal = b""
+        if (self._samples or self._idle_ms) and not snapshot:
+            journal = self._encoder.encode(self._samples, idle_ms=self._idle_ms)
+        if self.problem is not None:
+            self._reopen()
+        self._store.commit(
+            journal=journal,
+            snapshot=self._engine.snapshot() if snapshot else None,
+            outgoing=self._outgoing,
+            delivered=delivered,
+        )
+        self._encoder.written()
+        if snapshot:
+            self._encoder = JournalEncoder()
+        self._samples, self._idle_ms, self._behind = [], 0, False
+        self._volatile += len(self._outgoing)
+        self._outgoing.clear()
+        if self.problem is not None:
+            self._log.warning("disk_recovered", was=self.problem)
+        self.problem, self._failed_at = None, None
+
+    def _reopen(self) -> None:
+        opened = self._store.open()
+        if opened.damaged:
+            self._lose("state_damaged", f"{opened.damaged}; kept as {opened.aside}")
+
+    def _full(self) -> bool:
+        limit = max(SNAPSHOT_MIN_BYTES, SNAPSHOT_RATIO * self._store.snapshot_bytes)
+        return self._store.journal_bytes >= limit
+
+    def _disk_refused(self, error: StoreError) -> None:
+        now = self._now()
+        if self._failed_at is None:
+            self._failed_at = now
+        self.problem = str(error)
+        self._retry_at = now + RETRY_S
+        self._behind = True
+        self._samples = []
+        while len(self._outgoing) > MAX_VOLATILE:
+            self._outgoing.popleft()
+            self._volatile += 1
+            self.volatile_dropped += 1
+        self._log.error(
+            "disk_refused", why=str(error), acknowledging=self._volatile_now(), grace_s=GRACE_S
+        )
+
+    def _volatile_now(self) -> bool:
+        """Whether the grace is over and we go on without durability."""
+        return self._failed_at is not None and self._now() - self._failed_at >= GRACE_S
+
+    def _volatile_rows(self, after: int) -> list[Row]:
+        first = VOLATILE_ID + self._volatile
+        rows = (Row(first + n, *out[:2]) for n, out in enumerate(self._outgoing))
+        return [row for row in rows if row.id > after]
+
+    def _lose(self, what: str, why: str) -> None:
+        self.lost.append(what)
+        self._log.error(what, why=why)

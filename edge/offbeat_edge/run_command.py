@@ -1,0 +1,218 @@
+"""The daemon: samples in, alerts out, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from offbeat_edge import config as configs
+from offbeat_edge import fleet
+from offbeat_edge.clock import StampClock
+from offbeat_edge.daemon import Daemon, Parts, Settings
+from offbeat_edge.durable import Durable
+from offbeat_edge.engine import Engine
+from offbeat_edge.errors import BundleError, ConfigError, OffbeatError
+from offbeat_edge.health import model_health
+from offbeat_edge.interpreter import Interpreter
+from offbeat_edge.link import Broker, Link, tls_context
+from offbeat_edge.log import Log
+from offbeat_edge.notify import Notifier
+from offbeat_edge.outbox import Outbox
+from offbeat_edge.payload import Decoder
+from offbeat_edge.store import Store
+from offbeat_edge.topics import Template
+from offbeat_edge.voice import Rejects, Scores, States, Topics
+
+if TYPE_CHECKING:
+    import argparse
+    import ssl
+    from collections.abc import Callable
+
+    from offbeat_edge.config import Config
+    from offbeat_edge.health import ModelHealth
+    from offbeat_edge.model import Model
+
+STATE_FILE = "state.db"
+PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
+SECRET_BYTES = 4096  # a password file is not longer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", required=True, type=Path, help="the daemon's TOML file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the daemon; return its exit code."""
+    config = configs.load(args.config, os.environ)
+    log = _log(config)
+    try:
+        daemon = build(config, log)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: daemon.stop())
+        return daemon.run()
+    except OffbeatError:
+        raise
+    except Exception as error:
+        log.error("internal", why=repr(error))  # noqa: TRY400 - not the logging module
+        raise
+
+
+def build(config: Config, log: Log) -> Daemon:
+    """Make a daemon of a configuration; nothing is connected yet."""
+    models = _Models(config, log)
+    topics = Topics(config.gateway.id)
+    link = _link(config, topics, log)
+    durable = _durable(config, models.route, topics, log)
+    parts = Parts(
+        durable=durable,
+        link=link,
+        decoder=Decoder(
+            config.sources,
+            max_payload_bytes=config.limits.max_payload_bytes,
+            sensors=models.sensors,
+        ),
+        outbox=Outbox(durable=durable, link=link, log=log),
+        states=States(link=link, topics=topics),
+        scores=Scores(link=link, topics=topics) if config.publish.score else None,
+        rejects=Rejects(link=link, topics=topics, per_minute=config.limits.errors_per_minute),
+        topics=topics,
+        log=log,
+        notifier=Notifier(os.environ),
+        stamps=StampClock(),
+    )
+    return Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
+
+
+class _Models:
+    """The models; one whose bundle fails leaves its assets unwatched, and says so."""
+
+    def __init__(self, config: Config, log: Log) -> None:
+        self._entries = list(config.models)
+        self._models: list[Model | None] = []
+        self._problems: list[str | None] = []
+        for entry in self._entries:
+            try:
+                model = fleet.open_entry(config, entry, fleet.load_entry(entry))
+                problem = model.degraded
+            except BundleError as error:
+                model, problem = None, str(error)
+            if problem:
+                log.error("bundle_failed", bundle=entry.bundle, why=problem)
+            else:
+                log.info("bundle", path=entry.bundle, digest=model.digest if model else "")
+            self._models.append(model)
+            self._problems.append(problem)
+
+    def route(self, asset: str) -> Model | None:
+        """Return the model of the first entry that watches the asset."""
+        pairs = zip(self._entries, self._models, strict=True)
+        return next((model for entry, model in pairs if entry.watches(asset)), None)
+
+    def sensors(self, asset: str) -> tuple[str, ...]:
+        """Return the names of an asset's sensors; none when nobody watches it."""
+        model = self.route(asset)
+        return () if model is None else model.names
+
+    def runtime(self) -> dict[str, str]:
+        """Return the combination within which scores are equal to the bit."""
+        for model in self._models:
+            if model is not None and isinstance(model.interpreter, Interpreter):
+                return msgspec.structs.asdict(model.interpreter.runtime)
+        return {}
+
+    def health(self) -> list[ModelHealth]:
+        """Return every model's condition."""
+        rows = zip(self._entries, self._models, self._problems, strict=True)
+        return [model_health(entry.bundle, model, problem) for entry, model, problem in rows]
+
+
+def _link(config: Config, topics: Topics, log: Log) -> Link:
+    mqtt = config.mqtt
+    broker = Broker(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=mqtt.client_id,
+        username=mqtt.username or None,
+        password=_secret(mqtt.password_file) if mqtt.password_file else None,
+        keepalive_s=mqtt.keepalive_s,
+        receive_maximum=mqtt.receive_maximum,
+        max_packet_bytes=config.limits.max_payload_bytes + PACKET_SLACK_BYTES,
+    )
+    filters: dict[str, int] = {}
+    for source in config.sources:
+        name = Template.parse(source.topic).filter
+        filters[name] = max(source.qos, filters.get(name, 0))
+    return Link(
+        broker=broker,
+        protocol=mqtt.protocol,
+        filters=list(filters.items()),
+        status_topic=topics.status,
+        log=log,
+        tls=_tls(config),
+    )
+
+
+def _durable(
+    config: Config, route: Callable[[str], Model | None], topics: Topics, log: Log
+) -> Durable:
+    return Durable(
+        store=Store(
+            path=Path(config.gateway.state_dir) / STATE_FILE,
+            outbox_limit_bytes=_spool_bytes(config),
+        ),
+        engine=Engine(
+            site=config.gateway.site,
+            gateway=config.gateway.id,
+            route=route,
+            contributions=config.publish.explain_top,
+        ),
+        topic_of=topics.alert,
+        log=log,
+    )
+
+
+def _settings(config: Config, runtime: dict[str, str]) -> Settings:
+    return Settings(
+        gateway=config.gateway.id,
+        site=config.gateway.site,
+        receive_maximum=config.mqtt.receive_maximum,
+        health_interval_s=config.publish.health_interval_s,
+        spool_bytes=_spool_bytes(config),
+        runtime=runtime,
+    )
+
+
+def _spool_bytes(config: Config) -> int:
+    return int(config.limits.spool_mb * 1e6)
+
+
+def _tls(config: Config) -> Callable[[], ssl.SSLContext] | None:
+    mqtt = config.mqtt
+    if not mqtt.tls:
+        return None
+    return lambda: tls_context(
+        ca_file=mqtt.ca_file, cert_file=mqtt.cert_file, key_file=mqtt.key_file
+    )
+
+
+def _secret(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(SECRET_BYTES).decode().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            [f"mqtt.password_file: expected a readable text, got: {error}"]
+        ) from error
+
+
+def _log(config: Config) -> Log:
+    pretty = config.log.format == "pretty"
+    if config.log.format == "auto":
+        pretty = sys.stdout.isatty()
+    return Log(stream=sys.stdout, level=config.log.level, pretty=pretty)

@@ -1,0 +1,133 @@
+"""What the daemon publishes beside alerts: states, scores and rejects.
+
+Rules: states are retained and the last word counts, so a waiting state is
+replaced by a newer one, and all are said again on a new connection; scores
+and rejects are QoS 0, and rejects are limited in number.  Nothing here is
+kept on disk.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from offbeat_edge.schema import SCHEMA, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from offbeat_edge.link import Link
+    from offbeat_edge.schema import AssetState, Reject, ScoreRecord
+
+FIRST_BYTES = 64  # of a rejected payload, shown on the errors topic
+
+
+class Topics:
+    """Names of what one gateway publishes."""
+
+    def __init__(self, gateway: str) -> None:
+        self._root = f"offbeat/{gateway}"
+        self.status = f"{self._root}/status"
+        self.health = f"{self._root}/health"
+        self.errors = f"{self._root}/errors"
+
+    def alert(self, asset: str) -> str:
+        """Return where an asset's alert events go."""
+        return f"{self._root}/asset/{asset}/alert"
+
+    def state(self, asset: str) -> str:
+        """Return where an asset's state is retained."""
+        return f"{self._root}/asset/{asset}/state"
+
+    def score(self, asset: str) -> str:
+        """Return where an asset's scores go."""
+        return f"{self._root}/asset/{asset}/score"
+
+
+class States:
+    """The last state of every asset, and which of them the broker lacks."""
+
+    def __init__(self, *, link: Link, topics: Topics) -> None:
+        self._link = link
+        self._topics = topics
+        self._generation = 0
+        self._waiting: dict[str, AssetState] = {}
+        self._known: dict[str, AssetState] = {}
+
+    def say(self, states: Iterable[AssetState]) -> None:
+        """Queue states; a newer one of an asset replaces one that waits."""
+        for state in states:
+            self._known[state.asset] = self._waiting[state.asset] = state
+
+    def drain(self) -> None:
+        """Publish what waits, as far as the broker takes it."""
+        if not self._link.connected:
+            return
+        if self._link.generation != self._generation:
+            self._generation = self._link.generation
+            self._waiting = dict(self._known)
+        for asset in list(self._waiting)[: self._link.room // 2]:
+            state = self._waiting.pop(asset)
+            topic = self._topics.state(asset)
+            self._link.publish(topic, msgspec.json.encode(state), qos=1, retain=True)
+
+
+class Scores:
+    """The score stream."""
+
+    def __init__(self, *, link: Link, topics: Topics) -> None:
+        self._link = link
+        self._topics = topics
+
+    def say(self, scores: Iterable[ScoreRecord]) -> None:
+        """Publish scores; none are kept for a broker that is away."""
+        for score in scores:
+            self._link.publish(self._topics.score(score.asset), msgspec.json.encode(score), qos=0)
+
+
+class Rejects:
+    """Rejected messages, at a limited rate.
+
+    Parameters
+    ----------
+    per_minute : messages on the errors topic, at most.
+    wall_ms : the wall clock, ms.
+    """
+
+    def __init__(
+        self,
+        *,
+        link: Link,
+        topics: Topics,
+        per_minute: int,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._link = link
+        self._topic = topics.errors
+        self._limit = per_minute
+        self._wall_ms = wall_ms
+        self._minute = 0
+        self._said = 0
+        self._silent = 0  # not said since the last one that was
+
+    def say(self, reject: Reject, payload: bytes) -> None:
+        """Publish one reject with the payload's first bytes, or count it."""
+        now = self._wall_ms()
+        if now // 60_000 != self._minute:
+            self._minute, self._said = now // 60_000, 0
+        if self._said >= self._limit:
+            self._silent += 1
+            return
+        self._said += 1
+        entry = {
+            "schema": SCHEMA,
+            "time": iso(now),
+            "time_ms": now,
+            **reject._asdict(),
+            "payload": payload[:FIRST_BYTES].decode("utf-8", "backslashreplace"),
+            "suppressed": self._silent,
+        }
+        self._silent = 0
+        self._link.publish(self._topic, msgspec.json.encode(entry), qos=0)
