@@ -65,8 +65,8 @@ class Comparison:
     pca: float
     network_alarms: float  # share of untouched held-out windows above the threshold
     pca_alarms: float
-    network_error: float  # root mean square of the residuals, scaled units
-    pca_error: float
+    network_errors: Floats  # (F,) root mean square of the residuals, scaled units
+    pca_errors: Floats
     pca_scores: Floats  # (N,) of the untouched held-out windows
     pca_as_good: bool
     verdict: str
@@ -91,7 +91,7 @@ def compare(
     rng = np.random.default_rng(seed)
     targets = [index for index, sensor in enumerate(sensors) if sensor.scored]
     caught = tuple(
-        _caught(pairs, judges, name, magnitude, targets, rng)
+        _caught(pairs, judges, name, magnitude, targets=targets, rng=rng)
         for name, fault in FAULTS.items()
         for magnitude in (MAGNITUDES if fault in SIZED else (1.0,))
         if len(sensors) > 1 or name != "swapped"
@@ -102,7 +102,8 @@ def compare(
     return Comparison(
         caught=caught, network=network, pca=pca,
         network_alarms=calibration.alarm_share, pca_alarms=of_pca.alarm_share,
-        network_error=_rms(holdout.windows - holdout.recon), pca_error=_rms(plain.windows - recon),
+        network_errors=_rms(holdout.windows - holdout.recon),
+        pca_errors=_rms(plain.windows - recon),
         pca_scores=judges[1].score(plain.windows, recon).score,
         pca_as_good=as_good, verdict=_verdict(network, pca, as_good=as_good),
     )  # fmt: skip
@@ -120,6 +121,7 @@ def _caught(
     judges: tuple[Detector, Detector],
     name: str,
     magnitude: float,
+    *,
     targets: list[int],
     rng: np.random.Generator,
 ) -> Caught:
@@ -182,5 +184,6 @@ FAULTS: dict[str, Fault] = {
 SIZED = (_offset, _drift, _noise)
 
 
-def _rms(values: Floats) -> float:
-    return float(np.sqrt((values**2).mean()))
+def _rms(residuals: Floats) -> Floats:
+    """Root mean square by sensor: (N, T, F) → (F,)."""
+    return np.asarray(np.sqrt((residuals**2).mean(axis=(0, 1))), dtype=np.float64)

@@ -130,13 +130,12 @@ def fit(
         [compare.Pair(t.interpreter, t.pca, s) for t, s in zip(trained, divided, strict=True)],
         holdout, calibration, prepared.sensors, seed=options.seed,
     )  # fmt: skip
-    fitted = Fitted(
+    return Fitted(
         options=options, history=history, health=health, prepared=prepared, spec=spec,
         trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
         comparison=comparison, seconds=time.monotonic() - begun,
         warnings=(*prepared.warnings, *_doubts(prepared, holdout, calibration, comparison)),
     )  # fmt: skip
-    return fitted
 
 
 def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:
@@ -162,7 +161,7 @@ def _train_all(
     trained, held = [], []
     for split in divided:
         on.stage(f"training ({split.name} held out)")
-        one = _train_one(split.train, split.validation, spec, options.seed, most, on)
+        one = _train_one(split.train, split.validation, spec, seed=options.seed, epochs=most, on=on)
         trained.append(one)
         held.append(one.interpreter.reconstruct(split.held_out[:]))
     if len(divided) == 1:
@@ -170,11 +169,17 @@ def _train_all(
     on.stage("training on everything")
     whole = everything(prepared)
     epochs = 1 + round(float(np.median([one.losses.best for one in trained])))
-    return held, trained, _train_one(whole, whole, spec, options.seed, epochs, on)
+    return held, trained, _train_one(whole, whole, spec, seed=options.seed, epochs=epochs, on=on)
 
 
 def _train_one(
-    windows: Windows, validation: Windows, spec: NetworkSpec, seed: int, epochs: int, on: Progress
+    windows: Windows,
+    validation: Windows,
+    spec: NetworkSpec,
+    *,
+    seed: int,
+    epochs: int,
+    on: Progress,
 ) -> Trained:
     keras.utils.set_random_seed(seed)
     model = build(spec, seed)
@@ -215,8 +220,8 @@ def _doubts(
     error = float(((holdout.windows - holdout.recon) ** 2).mean())
     plain = float((holdout.windows**2).mean())
     if error > NOTHING_LEARNED * plain:
-        found.append(f"the network explains little: its error on held-out rows is {error / plain:.0%} "
-                     "of the error of always saying the mean")  # fmt: skip
+        share = f"{error / plain:.0%} of the error of always saying the mean"
+        found.append(f"the network explains little: on held-out rows it has {share}")
     if len(prepared.rows) < FEW_ROWS:
         found.append(f"only {len(prepared.rows)} complete rows: what is normal is little known")
     if calibration.supported_per_week > calibration.budget_per_week:

@@ -1,4 +1,4 @@
-"""Does the integer model still do what the float model does?
+"""What integers cost: the device's model against the float one.
 
 Rules: both see the same held-out windows; compared are the reconstruction's
 error and the scores; a model beyond the limits is refused with the figures.

@@ -1,0 +1,219 @@
+"""Learn what is normal from recorded history and write a bundle.
+
+HISTORY is one or more CSV or Parquet files, or directories of them, long or
+wide.  Everything that is not told is found in the data and said.
+
+  offbeat fit pump.csv --out pump.offbeat
+  offbeat fit plant/*.parquet --asset-column pump --out pumps.offbeat
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from offbeat_train.errors import HistoryError
+from offbeat_train.health import examine
+from offbeat_train.health_view import show
+from offbeat_train.history import HistoryOptions, read_history
+from offbeat_train.timestamps import PER_MS, parse_instant
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from offbeat_train.fit import Fitted
+
+NAME_LENGTH = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("history", nargs="+", type=Path, metavar="HISTORY",
+                        help="CSV or Parquet files, or directories of them")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="what to write")
+    parser.add_argument("--name", help="the model's name (default: from BUNDLE)")
+    parser.add_argument("--report", type=Path, metavar="FILE",
+                        help="the HTML report (default: BUNDLE with .html)")  # fmt: skip
+    add_history_arguments(parser)
+    model = parser.add_argument_group("model (chosen from the data by default)")
+    model.add_argument("--period", type=_duration, metavar="TIME",
+                       help="the time grid: 500ms, 1s, 5min, 1h")  # fmt: skip
+    model.add_argument("--window", type=_positive, metavar="STEPS", help="steps in a window")
+    model.add_argument("--stride", type=_positive, metavar="STEPS", help="steps between windows")
+    model.add_argument("--units", type=_units, metavar="N[,N...]",
+                       help="units of the encoder's LSTMs, mirrored in the decoder")  # fmt: skip
+    model.add_argument("--epochs", type=_positive, help="training epochs at most")
+    model.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+
+
+def add_history_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what says how a history is to be read."""
+    data = parser.add_argument_group("history (found in the data by default)")
+    data.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
+                      help="columns to use (default: all numeric ones)")  # fmt: skip
+    data.add_argument("--asset-column", metavar="NAME", help="the column that names the asset")
+    data.add_argument("--time-column", metavar="NAME", help="the column that holds the time")
+    data.add_argument("--time-unit", choices=list(PER_MS), help="of numeric times")
+    data.add_argument("--timezone", metavar="ZONE",
+                      help="of times without one, such as Europe/Berlin (default: UTC)")  # fmt: skip
+    data.add_argument("--label-column", action="append", default=[], metavar="NAME",
+                      help="leave out rows where this is set; may be repeated")  # fmt: skip
+    data.add_argument("--exclude", action="append", default=[], metavar="START/END",
+                      help="leave out this time range, ISO 8601; may be repeated")  # fmt: skip
+
+
+def history_options(args: argparse.Namespace) -> HistoryOptions:
+    """Turn the arguments of `add_history_arguments` into options."""
+    return HistoryOptions(
+        sensors=args.sensors,
+        asset_column=args.asset_column,
+        time_column=args.time_column,
+        time_unit=args.time_unit,
+        timezone=args.timezone,
+        label_columns=tuple(args.label_column),
+        exclude=tuple(_range(text, args.timezone) for text in args.exclude),
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit and write; returns 0."""
+    console = Console()
+    if not args.out.parent.is_dir():
+        raise HistoryError(f"expected a directory to write into, got {args.out.parent}")
+    history = read_history(args.history, history_options(args))
+    health = examine(history)
+    show(health, history, console)
+    # TensorFlow takes seconds to import: only once the data is worth it.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with console.status("starting TensorFlow"):
+        from offbeat_train import fit, package, report  # noqa: PLC0415
+    options = fit.FitOptions(
+        name=_name(args.name or args.out.stem), period_ms=args.period, window=args.window,
+        stride=args.stride, units=args.units, epochs=args.epochs, seed=args.seed,
+    )  # fmt: skip
+    with _Bar(console) as bar:
+        fitted = fit.fit(history, options, on=bar, health=health)
+        bar.stage("writing the bundle")
+        digest = package.write(args.out, fitted, now=datetime.now(UTC))
+        bar.stage("drawing the report")
+        path = args.report or args.out.with_suffix(".html")
+        report.write(path, fitted, bundle=args.out, digest=digest)
+    _tell(fitted, args.out, path, digest, console)
+    return 0
+
+
+class _Bar:
+    """A progress bar that a `fit.Progress` is told through."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(), console=console,
+        )  # fmt: skip
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, text: str) -> None:
+        """Begin something; the last thing is done."""
+        self._finish()
+        self._task = self._bar.add_task(escape(text), total=None, said="")
+
+    def epoch(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        """Move the bar."""
+        if self._task is not None:
+            said = f"epoch {epoch + 1}, loss {loss:.4f}, validation {validation:.4f}"
+            self._bar.update(self._task, completed=epoch + 1, total=epochs, said=said)
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, total=1, completed=1)
+
+
+def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console) -> None:
+    plan, spec, parity = fitted.prepared.plan, fitted.spec, fitted.parity
+    calibration = fitted.calibration
+    layers = "/".join(str(units) for units in (*spec.encoder, *spec.decoder))
+    rate, hours = calibration.expected_per_week, calibration.held_out_hours
+    lines = [
+        f"window {plan.window} x {plan.period_ms} ms, stride {plan.stride}",
+        f"{spec.sensors} sensors, LSTM {layers}, linear path of rank {spec.rank}",
+        f"reconstruction error {parity.integer_error:.4f} (float {parity.float_error:.4f})",
+        f"threshold for {rate:.3g} false alarms a week, from {hours:.3g} h of held-out rows",
+        fitted.comparison.verdict,
+    ]
+    for line in lines:
+        console.print(escape(line), highlight=False)
+    for warning in fitted.warnings:
+        if warning != fitted.comparison.verdict:
+            console.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
+    size = out.stat().st_size / 1024
+    console.print(f"[green]{escape(str(out))}[/green] {size:.0f} KiB, {digest}", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+    console.print(f"{escape(str(report))} shows it in pictures", highlight=False, soft_wrap=True)
+
+
+def _name(text: str) -> str:
+    """Make an id of the design's alphabet.
+
+    >>> _name("Hall 1/Pump")
+    'hall_1.pump'
+    """
+    plain = re.sub(r"[^a-z0-9_.-]+", "_", text.lower().replace("/", "."))
+    return plain[:NAME_LENGTH] or "model"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _units(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part) for part in text.split(","))
+
+
+def _positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return number
+
+
+def _duration(text: str) -> int:
+    """Read a time span into ms.
+
+    >>> _duration("5min")
+    300000
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*", text)
+    sizes = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+    span = round(float(found.group(1)) * sizes[found.group(2)]) if found else 0
+    if span < 1:
+        raise argparse.ArgumentTypeError(f"expected a time such as 500ms, 1s or 5min, got {text!r}")
+    return span
+
+
+def _range(text: str, zone: str | None) -> tuple[int, int]:
+    start, slash, end = text.partition("/")
+    if not slash:
+        raise HistoryError(f"--exclude: expected START/END, got {text!r}")
+    span = (parse_instant(start, zone), parse_instant(end, zone))
+    if span[0] >= span[1]:
+        raise HistoryError(f"--exclude: expected START before END, got {text!r}")
+    return span

@@ -1,0 +1,49 @@
+"""The report's empty page: style and frame, nothing else."""
+
+from __future__ import annotations
+
+from string import Template
+
+PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5b6670; --line: #d9dee3;
+        --paper: #ffffff; --doubt: #fff4e0; --doubt-edge: #e69f00; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8ec; --soft: #9aa5b0; --line: #333b43; --paper: #14181c;
+          --doubt: #2b2414; }
+}
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; color: var(--ink);
+       background: var(--paper); font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.6rem; margin: 0 0 1rem; }
+h2 { font-size: 1.1rem; margin: 2.5rem 0 .75rem; padding-top: .75rem;
+     border-top: 1px solid var(--line); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.25rem; margin: 1rem 0; }
+dt { color: var(--soft); }
+dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+ul { padding-left: 1.2rem; margin: .75rem 0; }
+ul.warning { list-style: none; padding: .6rem .9rem; background: var(--doubt);
+             border-left: 4px solid var(--doubt-edge); }
+ul.note { color: var(--soft); }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid var(--line);
+         white-space: nowrap; }
+th { color: var(--soft); font-weight: 500; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+svg { display: block; height: auto; max-width: 100%; margin: .5rem 0; color: var(--ink);
+      font-family: system-ui, sans-serif; }
+</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+""")
