@@ -219,6 +219,8 @@ def read(path: str | Path, environ: Mapping[str, str]) -> tuple[Config | None, l
     reader = Reader(path.name)
     reader.problems += overlay(Config, table, environ)
     config = reader.table(Config, table, "")
+    if config is None:  # without a name for us the rest can be looked at all the same
+        config = Reader(path.name).table(Config, {**table, "gateway": {"id": "unnamed"}}, "")
     if config is None:
         return None, reader.problems
     _check(config, reader)
@@ -245,7 +247,7 @@ def _check(config: Config, reader: Reader) -> None:
     """Check what one key's type cannot say."""
     for name, tables in (("source", config.sources), ("model", config.models)):
         # A table that could not be read has its problem already.
-        if not tables and not any(f" {name}[" in problem for problem in reader.problems):
+        if not tables and not any(f": {name}" in problem for problem in reader.problems):
             reader.problem(name, f"expected one [[{name}]] at least, got none")
     mqtt = config.mqtt
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
