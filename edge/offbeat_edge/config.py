@@ -147,7 +147,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``[limits]``: bounds on what others can make us use."""
 
     max_payload_bytes: Annotated[
-        int, Meta(ge=64, le=64 << 20, description=f"an integer from 64 to {64 << 20}")
+        int, Meta(ge=64, le=4 << 20, description=f"an integer from 64 to {4 << 20}")
     ] = 256 << 10
     max_assets: Annotated[
         int, Meta(ge=1, le=100_000, description="an integer from 1 to 100000")

@@ -17,8 +17,6 @@ from offbeat_edge.message import MAX_SENSOR_CHARS, NOT_FINITE
 from offbeat_edge.refusal import Refused, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from offbeat_edge.message import Message
 
 MAX_DEPTH = 8  # objects in objects, where values are looked for
@@ -40,7 +38,7 @@ def mapped(message: Message, record: dict[str, object]) -> tuple[dict[str, float
 
 
 def every(
-    message: Message, record: dict[str, object], known: Collection[str], time_key: str | None
+    message: Message, record: dict[str, object], asset: str, time_key: str | None
 ) -> tuple[dict[str, float], bool]:
     """Take every number but the time; also say whether a null explains a missing value."""
     values: dict[str, float] = {}
@@ -56,16 +54,23 @@ def every(
         elif raw is None:
             null = True
         elif type(raw) is dict:
-            _nested(message, key, raw, values, known)
-        elif type(raw) in _NUMBERS or key in known or raw == NOT_FINITE:
+            _nested(message, asset, key, raw, values)
+        elif _wanted(message, asset, key, raw):
             _put(message, values, key, raw)
     if time_key is not None:
         values.pop(time_key, None)
     return values, null
 
 
+def _wanted(message: Message, asset: str, name: str, raw: object) -> bool:
+    """Whether a value is a number, or should be one."""
+    if type(raw) in _NUMBERS or raw == NOT_FINITE:
+        return True
+    return message.sensors is not None and name in message.sensors(asset)
+
+
 def _nested(
-    message: Message, name: str, inner: object, values: dict[str, float], known: Collection[str]
+    message: Message, asset: str, name: str, inner: object, values: dict[str, float]
 ) -> None:
     """Take the numbers of an object in an object as ``outer.inner``, without recursion."""
     todo = [(name, inner, 1)]
@@ -78,7 +83,7 @@ def _nested(
             path = f"{name}.{key}"
             if type(raw) is dict:
                 todo.append((path, raw, depth + 1))
-            elif type(raw) in _NUMBERS or path in known or raw == NOT_FINITE:
+            elif _wanted(message, asset, path, raw):
                 _put(message, values, path, raw)
 
 

@@ -146,8 +146,7 @@ def _row(
     if plan.values:
         values, silent = mapped(message, record)
     else:
-        known = message.sensors(asset) if message.sensors else ()
-        values, silent = every(message, record, known, key)
+        values, silent = every(message, record, asset, key)
     _add(message, asset, stamp, values, silent=silent or len(message.rejects) > rejects)
 
 
