@@ -1,0 +1,162 @@
+"""Sizes that are chosen from the data, so that nobody has to set them.
+
+Rules: each function looks at normal rows alone and returns one size; the
+constants hold for every recording (``docs/benchmarks.md`` says what else was
+tried).  Long windows know more of a beat; short histories cannot fill them.
+
+>>> import numpy as np
+>>> beat = np.sin(np.arange(3000) * 2 * np.pi / 40.0)[:, None]
+>>> choose_window(beat)
+56
+>>> choose_patch(64), choose_stride(64), judged_rows(64)
+(8, 8, 32)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+WINDOW = 64  # steps, for data without a beat
+SHORTEST, LONGEST = 8, 256  # steps
+ROWS_PER_STEP = 12  # rows of history for each step of the window
+BEATS = 1.5  # a window holds this many periods
+CLEAR_BEAT = 0.4  # autocorrelation at the period; weaker is no beat
+SAME_BEAT = 0.9  # a peak this near to the highest is the same beat, once
+LONGEST_LAG = 400  # steps; slower beats do not fit a window
+BEAT_ROWS = 20_000  # rows looked at
+LSTM_STEPS = 12  # the recurrence is at most this long; patches do the rest
+STRIDES = 8  # windows overlap this often
+JUDGED = 0.5  # share of the window, at its end, whose residuals count
+UNITS, LATENT = 32, 16
+ENERGY = 0.95  # of the windows' variance that the linear path keeps ...
+MOST_COMPONENTS = 48  # ... with no more numbers than this
+INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust
+
+
+class Linear(NamedTuple):
+    """The linear path: window → components → window.
+
+    ``mean`` (T x F,), ``components`` (T x F, rank) orthonormal, ``gains``
+    (rank,) in (0, 1): what is kept of each component on the way back.
+    """
+
+    mean: Floats
+    components: Floats
+    gains: Floats
+
+
+def choose_window(rows: Floats, longest_run: int | None = None) -> int:
+    """Choose the window (steps) for normal ``rows`` (S, F) in order of time.
+
+    Periodic data get ``BEATS`` periods, other data ``WINDOW`` steps, both no
+    more than ``ROWS_PER_STEP`` rows of history a step allow, nor than the
+    longest stretch without a gap holds twice.
+    """
+    most = min(LONGEST, len(rows) // ROWS_PER_STEP, (longest_run or len(rows)) // 2)
+    period = find_period(rows)
+    wanted = WINDOW if period is None else round(BEATS * period)
+    return _even(max(SHORTEST, min(wanted, most)))
+
+
+def find_period(rows: Floats) -> int | None:
+    """Return the lag (steps) at which the sensors together repeat, or None."""
+    sample = rows[:BEAT_ROWS]
+    together = np.zeros(min(LONGEST_LAG, len(sample) // 3) + 1)
+    judged = 0
+    for column in sample.T:
+        if len(np.unique(column)) <= 2:
+            continue
+        together += _autocorrelation(column, len(together))
+        judged += 1
+    if judged == 0 or len(together) < 4:
+        return None
+    together /= judged
+    below = np.flatnonzero(together < CLEAR_BEAT / 2)
+    if not below.size:
+        return None
+    inner = together[1:-1]
+    peaks = np.flatnonzero((inner > together[:-2]) & (inner >= together[2:])) + 1
+    peaks = peaks[(peaks > below[0]) & (together[peaks] >= CLEAR_BEAT)]
+    if not peaks.size:
+        return None
+    high = peaks[together[peaks] >= SAME_BEAT * together[peaks].max()]
+    return int(high[0])
+
+
+def choose_patch(window: int) -> int:
+    """Choose the steps the LSTM takes at once: few, dividing the window."""
+    options = [size for size in range(1, window + 1) if window % size == 0]
+    return next(size for size in options if window // size <= LSTM_STEPS)
+
+
+def choose_stride(window: int) -> int:
+    """Choose the steps from one window to the next."""
+    return max(1, window // STRIDES)
+
+
+def judged_rows(window: int) -> int:
+    """Choose how many of the window's last steps are scored."""
+    return max(1, round(window * JUDGED))
+
+
+def linear_path(windows: Floats) -> Linear:
+    """Fit the best linear denoiser of ``windows`` (N, T, F), scaled.
+
+    A component of variance d comes back with the gain d / (d + noise): what
+    a linear autoencoder trained on noisy inputs would learn.  So a normal
+    shape of abnormal size leaves a residual too, which plain principal
+    components would reconstruct perfectly.
+    """
+    flat = windows.reshape(len(windows), -1).astype(np.float64)
+    mean: Floats = flat.mean(axis=0)
+    values, vectors = principal(flat - mean)
+    rank = min(_rank(values, ENERGY), MOST_COMPONENTS)
+    kept = values[:rank]
+    return Linear(mean=mean, components=vectors[:, :rank], gains=kept / (kept + INPUT_NOISE))
+
+
+def principal(away: Floats) -> tuple[Floats, Floats]:
+    """Return variances (descending) and directions (size, k) of centred rows (N, size).
+
+    Works on the smaller of the two product matrices, so that wide windows
+    of few rows stay cheap.
+    """
+    count, size = away.shape
+    if count >= size:
+        values, vectors = np.linalg.eigh(away.T @ away / count)
+        return np.maximum(values[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
+    values, vectors = np.linalg.eigh(away @ away.T / count)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    solid = values > max(values[0], 0.0) * 1e-10
+    values, vectors = values[solid], vectors[:, solid]
+    directions = away.T @ vectors / np.sqrt(values * count)
+    return values, directions
+
+
+def _rank(values: Floats, energy: float) -> int:
+    total = float(values.sum())
+    if total <= 0.0:
+        return 1
+    return min(int(np.searchsorted(np.cumsum(values) / total, energy)) + 1, len(values))
+
+
+def _autocorrelation(column: Floats, lags: int) -> Floats:
+    away = column - column.mean()
+    size = 1 << int(2 * len(away) - 1).bit_length()
+    spectrum = np.fft.rfft(away, size)
+    raw = np.fft.irfft(spectrum * np.conj(spectrum), size)[:lags]
+    biased = raw / max(float(raw[0]), np.finfo(np.float64).tiny)
+    return np.asarray(biased * len(away) / (len(away) - np.arange(lags)), dtype=np.float64)
+
+
+def _even(window: int) -> int:
+    """Round to a length that patches divide well."""
+    unit = 4 if window < 48 else 8 if window < 128 else 16
+    return max(SHORTEST, window // unit * unit)
