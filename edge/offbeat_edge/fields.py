@@ -33,7 +33,7 @@ def mapped(message: Message, record: dict[str, object]) -> tuple[dict[str, float
         if raw is None:
             null = True
         elif raw is not MISSING:
-            _put(message, values, name, raw)
+            put(message, values, name, raw)
     return values, null
 
 
@@ -56,7 +56,7 @@ def every(
         elif type(raw) is dict:
             _nested(message, asset, key, raw, values)
         elif _wanted(message, asset, key, raw):
-            _put(message, values, key, raw)
+            put(message, values, key, raw)
     if time_key is not None:
         values.pop(time_key, None)
     return values, null
@@ -84,10 +84,10 @@ def _nested(
             if type(raw) is dict:
                 todo.append((path, raw, depth + 1))
             elif _wanted(message, asset, path, raw):
-                _put(message, values, path, raw)
+                put(message, values, path, raw)
 
 
-def _put(message: Message, values: dict[str, float], name: str, raw: object) -> None:
+def put(message: Message, values: dict[str, float], name: str, raw: object) -> None:
     """Store one value as a float, or refuse it alone."""
     if len(name) > MAX_SENSOR_CHARS:
         detail = f"expected at most {MAX_SENSOR_CHARS} characters, got {len(name)}"

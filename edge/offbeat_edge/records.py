@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_edge.fields import every, mapped, number
+from offbeat_edge.fields import every, mapped, number, put
 from offbeat_edge.json_path import MISSING, follow
 from offbeat_edge.refusal import Refused, shown
 from offbeat_edge.schema import Sample
@@ -64,12 +64,13 @@ def take_line(message: Message, line: Line) -> None:
     try:
         asset = message.asset or _asset(plan, line.tags.get(plan.asset, MISSING))
         stamp = None if line.stamp is None else to_ms(line.stamp, plan.unit)
-        values = {}
+        values: dict[str, float] = {}
+        rejects = len(message.rejects)
         for field, value in line.fields.items():
             name = _field_name(plan, line.measurement, field)
             if name is not None:
-                values[name] = value
-        _add(message, asset, stamp, values, silent=False)
+                put(message, values, name, value)
+        _add(message, asset, stamp, values, silent=len(message.rejects) > rejects)
     except Refused as refused:
         message.refuse(refused.reason, refused.detail)
 

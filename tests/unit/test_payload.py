@@ -361,3 +361,9 @@ def test_a_bad_line_costs_only_itself() -> None:
     samples, rejects = of_asset(b"pump a=1\npump a=\npump a=nan\npump b=2", format="influx")
     assert [sample.values for sample in samples] == [{"a": 1.0}, {"b": 2.0}]
     assert reasons(rejects) == ["not_influx", "not_finite"]
+
+
+def test_a_fields_name_is_bounded_like_any_sensors() -> None:
+    samples, rejects = of_asset(b"pump %s=1,b=2" % (b"a" * (MAX_SENSOR_CHARS + 1)), format="influx")
+    assert [sample.values for sample in samples] == [{"b": 2.0}]
+    assert reasons(rejects) == ["sensor_name"]
