@@ -24,8 +24,9 @@ from offbeat_train.baseline import ENERGY, WindowedPca, rank_for
 from offbeat_train.calibration import Calibration, Holdout, calibrate
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
-from offbeat_train.network import NetworkSpec, build, fit_linear
+from offbeat_train.network import CLIP, NetworkSpec, build, fit_linear
 from offbeat_train.prepare import Prepared, prepare
+from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, everything, splits
 from offbeat_train.training import EPOCHS, train
 
@@ -43,6 +44,7 @@ LATENT_SHARE = 0.5  # of the units
 RANK_SHARE = 8  # the linear path has at most one component for so many numbers
 RANK_MOST = 48
 RANK_WINDOWS = 5_000  # looked at to choose the rank
+SAMPLE = 20_000  # windows from which the linear path and the scales are taken
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
 
@@ -72,13 +74,17 @@ class FitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """One network: float, integer, and how it came about."""
+    """One network, as integers, and how it came about.
 
-    model: keras.Model
+    ``proof`` holds held-out windows (N, T, F) and what the float network
+    makes of them.
+    """
+
     tflite: bytes
     interpreter: Interpreter
     losses: Losses
     pca: WindowedPca
+    proof: tuple[Floats, Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +128,8 @@ def fit(
     on.stage("calibrating")
     calibration = calibrate(holdout, prepared.sensors)
     proven = parity.check(
-        [(t.model, t.interpreter, s.held_out) for t, s in zip(trained, divided, strict=True)],
-        calibration, prepared.sensors,
-    )  # fmt: skip
+        [(one.proof, one.interpreter) for one in trained], calibration, prepared.sensors
+    )
     on.stage("comparing with windowed PCA under injected faults")
     comparison = compare.compare(
         [compare.Pair(t.interpreter, t.pca, s) for t, s in zip(trained, divided, strict=True)],
@@ -158,10 +163,12 @@ def _train_all(
 ) -> tuple[list[Floats], list[Trained], Trained]:
     """Train a network a split, and one on everything when there are several."""
     most = options.epochs or EPOCHS
+    keras.utils.set_random_seed(options.seed)
+    school = _School(spec=spec, seed=options.seed, on=on)
     trained, held = [], []
     for split in divided:
         on.stage(f"training ({split.name} held out)")
-        one = _train_one(split.train, split.validation, spec, seed=options.seed, epochs=most, on=on)
+        one = school.teach(split.train, split.validation, split.held_out, epochs=most)
         trained.append(one)
         held.append(one.interpreter.reconstruct(split.held_out[:]))
     if len(divided) == 1:
@@ -169,32 +176,37 @@ def _train_all(
     on.stage("training on everything")
     whole = everything(prepared)
     epochs = 1 + round(float(np.median([one.losses.best for one in trained])))
-    return held, trained, _train_one(whole, whole, spec, seed=options.seed, epochs=epochs, on=on)
+    return held, trained, school.teach(whole, whole, whole, epochs=epochs)
 
 
-def _train_one(
-    windows: Windows,
-    validation: Windows,
-    spec: NetworkSpec,
-    *,
-    seed: int,
-    epochs: int,
-    on: Progress,
-) -> Trained:
-    keras.utils.set_random_seed(seed)
-    model = build(spec, seed)
-    sample = windows.spread(RANK_WINDOWS * 4).astype(np.float32)
-    fit_linear(model, spec, sample)
-    losses = train(
-        model,
-        # Only indexed and counted: the copy of one epoch is all that exists.
-        cast("Floats32", windows), cast("Floats32", validation),
-        epochs=epochs, seed=seed,
-        on_epoch=lambda epoch, loss, val: on.epoch(epoch, epochs, loss, val),
-    )  # fmt: skip
-    tflite = export(model, spec, sample)
-    return Trained(model=model, tflite=tflite, interpreter=Interpreter(tflite), losses=losses,
-                   pca=WindowedPca.fit(sample.astype(np.float64)))  # fmt: skip
+class _School:
+    """Trains networks of one shape, each from the same start."""
+
+    def __init__(self, *, spec: NetworkSpec, seed: int, on: Progress) -> None:
+        self._spec, self._seed, self._on = spec, seed, on
+        self._shared = SharedGraph(build(spec, seed))
+
+    def teach(
+        self, windows: Windows, validation: Windows, held_out: Windows, *, epochs: int
+    ) -> Trained:
+        shared, spec = self._shared, self._spec
+        shared.restart()
+        sample = windows.spread(SAMPLE)
+        fit_linear(shared.model, spec, sample.astype(np.float32))
+        losses = train(
+            shared,
+            # Only indexed and counted: the copy of one epoch is all that exists.
+            cast("Floats32", windows), cast("Floats32", validation),
+            epochs=epochs, seed=self._seed,
+            on_epoch=lambda epoch, loss, val: self._on.epoch(epoch, epochs, loss, val),
+        )  # fmt: skip
+        tflite = export(shared.model, spec, sample.astype(np.float32))
+        proof = held_out.spread(parity.WINDOWS)
+        floats = shared.predict(np.clip(proof, -CLIP, CLIP).astype(np.float32))
+        return Trained(
+            tflite=tflite, interpreter=Interpreter(tflite), losses=losses,
+            pca=WindowedPca.fit(sample), proof=(proof, floats.astype(np.float64)),
+        )  # fmt: skip
 
 
 def _join(held: list[Floats], divided: list[Split], prepared: Prepared) -> Holdout:

@@ -63,9 +63,9 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--time-column", metavar="NAME", help="the column that holds the time")
     data.add_argument("--time-unit", choices=list(PER_MS), help="of numeric times")
     data.add_argument("--timezone", metavar="ZONE",
-                      help="of times without one, such as Europe/Berlin (default: UTC)")  # fmt: skip
+                      help="of times without one: Europe/Berlin (default: UTC)")  # fmt: skip
     data.add_argument("--label-column", action="append", default=[], metavar="NAME",
-                      help="leave out rows where this is set; may be repeated")  # fmt: skip
+                      help="leave out rows where it is set; may be repeated")  # fmt: skip
     data.add_argument("--exclude", action="append", default=[], metavar="START/END",
                       help="leave out this time range, ISO 8601; may be repeated")  # fmt: skip
 

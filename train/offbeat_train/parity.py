@@ -21,13 +21,11 @@ from offbeat_train.network import CLIP
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import keras
     from numpy.typing import NDArray
 
     from offbeat_edge.interpreter import Interpreter
     from offbeat_edge.schema import SensorSpec
     from offbeat_train.calibration import Calibration
-    from offbeat_train.split import Windows
 
     Floats = NDArray[np.float64]
 
@@ -60,19 +58,24 @@ class Parity:
 
 
 def check(
-    networks: Sequence[tuple[keras.Model, Interpreter, Windows]],
+    networks: Sequence[tuple[tuple[Floats, Floats], Interpreter]],
     calibration: Calibration,
     sensors: tuple[SensorSpec, ...],
 ) -> Parity:
     """Compare each network's two forms on its held-out windows.
 
+    Parameters
+    ----------
+    networks : for each, held-out windows (N, T, F) with the float network's
+        reconstruction of them, and the integer form.
+
     Raises
     ------
     AccuracyError : the integer form lost accuracy.
     """
-    windows = [held.spread(WINDOWS) for _, _, held in networks]
-    floats = [_predict(net[0], part) for net, part in zip(networks, windows, strict=True)]
-    integers = [net[1].reconstruct(part) for net, part in zip(networks, windows, strict=True)]
+    windows = [proof[0] for proof, _ in networks]
+    floats = [proof[1] for proof, _ in networks]
+    integers = [integer.reconstruct(proof[0]) for proof, integer in networks]
     detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
     parity = _measure(
         np.concatenate(windows), np.concatenate(floats), np.concatenate(integers), detector
@@ -98,11 +101,6 @@ def refuse_if_lost(parity: Parity) -> None:
             f"got {parity.score_difference:.4f}; no bundle was written",
             figures=parity.figures(),
         )
-
-
-def _predict(model: keras.Model, windows: Floats) -> Floats:
-    cut = np.clip(windows, -CLIP, CLIP).astype(np.float32)
-    return np.asarray(model.predict(cut, batch_size=512, verbose=0), dtype=np.float64)
 
 
 def _measure(windows: Floats, floats: Floats, integers: Floats, detector: Detector) -> Parity:

@@ -82,7 +82,7 @@ def _summary(fitted: Fitted, bundle: Path, digest: str) -> str:
         ("latent", f"{spec.latent}, beside a linear path of rank {spec.rank}"),
         ("threshold", f"for {calibration.expected_per_week:.3g} false alarms a week and asset"),
         ("asked for", f"{calibration.budget_per_week:g} a week"),
-        ("on held-out rows", f"{calibration.held_out_alarms} in {calibration.held_out_hours:.3g} h"),
+        ("held out", f"{calibration.held_out_alarms} in {calibration.held_out_hours:.3g} h"),
         ("seed", str(fitted.options.seed)),
         ("time taken", f"{fitted.seconds:.0f} s"),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -33,7 +33,7 @@ INK = "#010203"  # replaced by the page's own text colour
 POINTS = 1500  # of a series, at most
 SENSORS = 16  # drawn at most
 WIDTH = 9.0  # inches
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif", "text.color": INK,
     "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
@@ -97,7 +97,7 @@ def distribution(scores: Floats, baseline: Floats) -> str:
         figure = Figure(figsize=(WIDTH, 2.6))
         axes = figure.subplots()
         top = max(1.1, float(np.quantile(scores, 0.999)), float(np.quantile(baseline, 0.999)))
-        bins = np.linspace(0.0, top * 1.05, 80)
+        bins = np.linspace(0.0, top * 1.05, 80).tolist()
         axes.hist(np.minimum(scores, bins[-1]), bins, color=BLUE, alpha=0.75, label="network")
         axes.hist(np.minimum(baseline, bins[-1]), bins, color=ORANGE, histtype="step",
                   linewidth=1.3, label="windowed PCA")  # fmt: skip

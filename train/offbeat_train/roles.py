@@ -107,7 +107,8 @@ def _wide_roles(
             _require_numbers(table, name)
         return Roles(time=time, sensors=options.sensors, asset=asset,
                      labels=options.label_columns, notes=tuple(notes))  # fmt: skip
-    sensors, warnings = [], []
+    sensors: list[str] = []
+    warnings: list[str] = []
     for name, kind in table.kinds.items():
         if name in taken:
             continue
