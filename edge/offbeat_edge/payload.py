@@ -262,3 +262,5 @@ def _take_lines(message: Message, payload: bytes) -> None:
             message.refuse(line.reason, f"line {count}: {line.detail}")
     if not count:
         message.refuse("empty", "expected a line, got none")
+    elif not message.samples and not message.rejects:
+        message.refuse("no_values", f"expected a wanted number, got none in {count} lines")

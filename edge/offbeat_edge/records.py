@@ -59,18 +59,20 @@ def take(message: Message, tree: object) -> None:
 
 
 def take_line(message: Message, line: Line) -> None:
-    """Read one point of line protocol; never raises."""
+    """Read one point of line protocol; never raises.
+
+    A point without numbers, or none that ``values`` wants, is passed over.
+    """
     plan = message.plan
     try:
         asset = message.asset or _asset(plan, line.tags.get(plan.asset, MISSING))
         stamp = None if line.stamp is None else to_ms(line.stamp, plan.unit)
         values: dict[str, float] = {}
-        rejects = len(message.rejects)
         for field, value in line.fields.items():
             name = _field_name(plan, line.measurement, field)
             if name is not None:
                 put(message, values, name, value)
-        _add(message, asset, stamp, values, silent=len(message.rejects) > rejects)
+        _add(message, asset, stamp, values, silent=True)
     except Refused as refused:
         message.refuse(refused.reason, refused.detail)
 

@@ -367,3 +367,10 @@ def test_a_fields_name_is_bounded_like_any_sensors() -> None:
     samples, rejects = of_asset(b"pump %s=1,b=2" % (b"a" * (MAX_SENSOR_CHARS + 1)), format="influx")
     assert [sample.values for sample in samples] == [{"b": 2.0}]
     assert reasons(rejects) == ["sensor_name"]
+
+
+def test_lines_nobody_wants_are_refused_only_if_there_is_nothing_else() -> None:
+    wanted = {"format": "influx", "values": {"speed": "speed"}}
+    samples, rejects = of_asset(b'cpu idle=9\npump speed=1\nlog text="x"', **wanted)
+    assert (len(samples), rejects) == (1, [])
+    assert reasons(of_asset(b'cpu idle=9\nlog text="x"', **wanted)[1]) == ["no_values"]
