@@ -1,0 +1,46 @@
+"""The docs name every command and option there is, and none that is not."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+from offbeat_edge.cli import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "commands.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def section(name: str) -> str:
+    """The reference's part on one command: from its heading to the next."""
+    found = re.search(rf"^## `offbeat {name}`.*?(?=^## |\Z)", REFERENCE.read_text(), re.M | re.S)
+    assert found, f"docs/commands.md has no section on {name}"
+    return found.group()
+
+
+def options(name: str) -> set[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(COMMANDS[name].module).add_arguments(parser)
+    return {o for action in parser._actions for o in action.option_strings if o.startswith("--")}  # noqa: SLF001
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_reference_lists_exactly_the_options_of(name: str) -> None:
+    told = set(re.findall(r"^\| `(--[a-z-]+)", section(name), re.M))
+    assert told == options(name)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_command_in_the_docs_exists(page: Path) -> None:
+    for line in re.findall(r"^\s*(?:\$ )?offbeat ([a-z-]+)", page.read_text(), re.M):
+        assert line in COMMANDS, f"{page.name}: offbeat {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_link_in_the_docs_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
