@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BATCH = 16  # windows per invocation when there are many
+BATCHES = (1, 2, 4, 16, 64)  # windows per invocation; each is prepared when first needed
+BATCH = 16  # a usual number of windows, for figures
+# On x86-64 tflite-runtime takes twice as long for one window as for two.
+SLOW_SINGLE = ("tflite-runtime", "x86_64")
 THREADS = 1
 _RUNTIMES = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
@@ -46,16 +49,35 @@ class _Port(NamedTuple):
     dtype: np.dtype[Any]
     scale: float
     zero: int
+    limit: float  # largest number of steps to either side
 
-    def quantize(self, windows: Floats) -> NDArray[Any]:
-        limit = np.iinfo(self.dtype)
-        steps = np.rint(windows / self.scale) + self.zero
-        clipped: NDArray[Any] = np.clip(steps, limit.min, limit.max).astype(self.dtype)
-        return clipped
 
-    def dequantize(self, values: NDArray[Any]) -> Floats:
-        exact: Floats = values.astype(np.float64)
-        return (exact - self.zero) * self.scale
+class _Batch:
+    """The model prepared for a fixed number of windows, with its buffers."""
+
+    def __init__(self, runtime: Any, size: int) -> None:  # noqa: ANN401 - ships no types
+        self._runtime = runtime
+        self.inputs = [_port(details) for details in runtime.get_input_details()]
+        self.outputs = [_port(details) for details in runtime.get_output_details()]
+        shape = (size, *self.inputs[0].shape[1:])
+        self._scratch = np.empty(shape, np.float64)
+        self._buffers = [np.zeros(shape, port.dtype) for port in self.inputs]
+
+    def run(self, windows: Floats, out: Floats) -> None:
+        """Fill ``out``; rows beyond ``windows`` keep what the last run left there."""
+        count = len(windows)
+        scratch = self._scratch[:count]
+        for port, buffer in zip(self.inputs, self._buffers, strict=True):
+            _quantize(windows, port, scratch, buffer[:count])
+            self._runtime.set_tensor(port.tensor, buffer)
+        self._runtime.invoke()
+        for index, port in enumerate(self.outputs):
+            values = self._runtime.get_tensor(port.tensor).reshape(self._scratch.shape)[:count]
+            part = scratch if index else out
+            np.subtract(values, port.zero, out=part, dtype=np.float64)
+            part *= port.scale
+            if index:
+                out += part
 
 
 class Interpreter:
@@ -84,11 +106,10 @@ class Interpreter:
         self._threads = threads
         self._delegate = delegate
         name, self._module = _runtime()
-        self._ready = {1: self._prepare(1)}
-        single = self._ready[1]
-        self._inputs = [_port(details) for details in single.get_input_details()]
-        self._outputs = [_port(details) for details in single.get_output_details()]
-        self.window, self.sensors = self._shape()
+        slow = (name, platform.machine()) == SLOW_SINGLE
+        self._sizes = BATCHES[1:] if slow else BATCHES
+        self._ready: dict[int, _Batch] = {}
+        self.window, self.sensors = _shape(self._prepare(1))
         self.runtime = Runtime(
             name=name,
             version=metadata.version(name),
@@ -118,33 +139,29 @@ class Interpreter:
                 f" got {windows.shape}"
             )
         out = np.empty(windows.shape, np.float64)
-        for start in range(0, len(windows), BATCH):
-            part = windows[start : start + BATCH]
-            out[start : start + len(part)] = self._invoke(part)
+        start = 0
+        while start < len(windows):
+            size = self._size(len(windows) - start)
+            self._run(size, windows[start : start + size], out[start : start + size])
+            start += size
         return out
 
-    def _invoke(self, windows: Floats) -> Floats:
-        count = len(windows)
-        size = 1 if count == 1 else BATCH
+    def _run(self, size: int, windows: Floats, out: Floats) -> None:
         if size not in self._ready:
             self._ready[size] = self._prepare(size)
-        ready = self._ready[size]
         try:
-            for port in self._inputs:
-                padded = np.zeros((size, self.window, self.sensors), port.dtype)
-                padded[:count] = port.quantize(windows)
-                ready.set_tensor(port.tensor, padded)
-            ready.invoke()
-            raw = [ready.get_tensor(port.tensor) for port in self._outputs]
+            self._ready[size].run(windows, out)
         except _REFUSALS as error:
             raise ModelError(f"model: invocation of {size} windows failed: {error}") from error
-        parts = [
-            port.dequantize(values.reshape(size, self.window, self.sensors)[:count])
-            for port, values in zip(self._outputs, raw, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
-    def _prepare(self, size: int) -> Any:  # noqa: ANN401 - the runtimes ship no types
+    def _size(self, count: int) -> int:
+        """Choose a batch for ``count`` windows: padded when it is more than half full."""
+        for size in self._sizes:
+            if size >= count > size // 2:
+                return size
+        return max((size for size in self._sizes if size <= count), default=self._sizes[0])
+
+    def _prepare(self, size: int) -> _Batch:
         kinds = self._module.OpResolverType
         resolver = kinds.AUTO if self._delegate else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         try:
@@ -156,24 +173,37 @@ class Interpreter:
             for details in ready.get_input_details():
                 ready.resize_tensor_input(details["index"], [size, *details["shape"][1:]])
             ready.allocate_tensors()
+            return _Batch(ready, size)
         except _REFUSALS as error:
             raise ModelError(
-                f"model: expected a TFLite model for {size} windows: {error}"
+                f"model: expected a TFLite model for {size} windows, got: {error}"
             ) from error
-        return ready
 
-    def _shape(self) -> tuple[int, int]:
-        shapes = {port.shape for port in self._inputs}
-        first = shapes.pop()
-        one, window, sensors = first if len(first) == 3 and not shapes else (0, 0, 0)
-        sizes = {int(np.prod(port.shape)) for port in self._outputs}
-        if one != 1 or sizes != {window * sensors} or len(self._outputs) > 2:
-            raise ModelError(
-                "model: expected inputs (1, T, F) and one or two outputs of T x F numbers,"
-                f" got inputs {[port.shape for port in self._inputs]}"
-                f" and outputs {[port.shape for port in self._outputs]}"
-            )
-        return window, sensors
+
+def _shape(batch: _Batch) -> tuple[int, int]:
+    """Check the ends of a model prepared for one window; returns T and F."""
+    shapes = {port.shape for port in batch.inputs}
+    first = shapes.pop()
+    one, window, sensors = first if len(first) == 3 and not shapes else (0, 0, 0)
+    sizes = {int(np.prod(port.shape)) for port in batch.outputs}
+    if one != 1 or sizes != {window * sensors}:
+        raise ModelError(
+            "model: expected inputs (1, T, F) and outputs of T x F numbers,"
+            f" got inputs {[port.shape for port in batch.inputs]}"
+            f" and outputs {[port.shape for port in batch.outputs]}"
+        )
+    return window, sensors
+
+
+def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) -> None:
+    """Round to the port's steps and clip; symmetric, so -limit to limit."""
+    np.divide(windows, port.scale, out=scratch)
+    np.rint(scratch, out=scratch)
+    if port.zero:
+        scratch += port.zero
+    np.maximum(scratch, -port.limit, out=scratch)
+    np.minimum(scratch, port.limit, out=scratch)
+    out[...] = scratch
 
 
 def _runtime() -> tuple[str, Any]:
@@ -195,4 +225,5 @@ def _port(details: dict[str, Any]) -> _Port:
     if dtype.kind != "i" or not scale:
         raise ModelError(f"model: expected quantized integers at its ends, got {dtype}")
     shape = tuple(int(size) for size in details["shape"])
-    return _Port(int(details["index"]), shape, dtype, float(scale), int(zero))
+    limit = float(np.iinfo(dtype).max)
+    return _Port(int(details["index"]), shape, dtype, float(scale), int(zero), limit)

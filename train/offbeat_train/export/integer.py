@@ -23,15 +23,18 @@ from offbeat_train.network import CLIP
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offbeat_train.export.ranges import CellRanges, Ranges
+    from offbeat_train.export.ranges import CellRanges, Ranges, StepRanges
     from offbeat_train.network import Cell, Dense, NetworkSpec, Weights
 
     Floats = NDArray[np.float32]
 
 INT8 = 127  # steps to each side of zero
 INT16 = 32767
-GATE_LIMIT = 8.0  # a sigmoid is 0 or 1 to eight bits beyond
-MARGIN = 1.1  # activations may go this far beyond what was seen
+# Saturation beyond these costs less than the coarser steps they would need.
+GATE_LIMIT = 6.0  # sigmoid(6) = 0.9975
+CELL_LIMIT = 4.0  # tanh(4) = 0.9993
+OUTPUT_MARGIN = 1.5  # anomalies drive the output beyond what training showed
+LINEAR_LIMIT = 2.0 * CLIP  # the linear path's output
 SMALLEST = 1e-6  # a tensor that is always zero still needs a scale
 
 
@@ -55,7 +58,7 @@ def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
     if weights.linear is None:
         return builder.graph.finish([window.tensor], [correction.tensor])
     fine = builder.window(np.int16, CLIP / INT16)
-    linear = builder.linear_path(fine, weights.linear, ranges)
+    linear = builder.linear_path(fine, *weights.linear)
     return builder.graph.finish([window.tensor, fine.tensor], [correction.tensor, linear.tensor])
 
 
@@ -80,11 +83,13 @@ class _Builder:
             steps = self._inputs(value, cell, found) if i else self._repeated(latent, cell, found)
             hidden = self._lstm(reordered(cell), found, steps)
             value = self._join(hidden)
-        return self._dense(value, weights.correction, ranges.correction)
+        return self._dense(value, weights.correction, ranges.correction * OUTPUT_MARGIN)
 
-    def linear_path(self, window: _Value, layers: tuple[Dense, Dense], ranges: Ranges) -> _Value:
-        inward = self._dense16(window, layers[0], ranges.components * 2.0)
-        return self._dense16(inward, layers[1], CLIP)
+    def linear_path(self, window: _Value, inward: Dense, outward: Dense) -> _Value:
+        # No window within the clip can drive a component beyond this.
+        bound = CLIP * float(np.abs(inward.kernel).sum(axis=0).max())
+        components = self._dense16(window, inward, bound)
+        return self._dense16(components, outward, LINEAR_LIMIT)
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -108,7 +113,7 @@ class _Builder:
 
     def _dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
         rows = x.width // len(layer.kernel)
-        out = self._new(layer.kernel.shape[1], reach * MARGIN, rows)
+        out = self._new(layer.kernel.shape[1], reach, rows)
         return self._product(x, layer.kernel, layer.bias, out)
 
     def _dense16(self, x: _Value, layer: Dense, reach: float) -> _Value:
@@ -130,7 +135,7 @@ class _Builder:
         """Project all steps at once and cut the result into steps."""
         ordered, steps = reordered(cell), self.spec.steps
         wide = len(cell.bias)
-        rows = self._new(wide, found.projected * MARGIN, steps)
+        rows = self._new(wide, min(found.projected, GATE_LIMIT), steps)
         self._product(x, ordered.kernel, ordered.bias, rows)
         if steps == 1:
             return [rows]
@@ -143,7 +148,7 @@ class _Builder:
     def _repeated(self, x: _Value, cell: Cell, found: CellRanges) -> list[_Value]:
         """Project an input that is the same in every step."""
         ordered = reordered(cell)
-        out = self._new(len(cell.bias), found.projected * MARGIN)
+        out = self._new(len(cell.bias), min(found.projected, GATE_LIMIT))
         return [self._product(x, ordered.kernel, ordered.bias, out)] * self.spec.steps
 
     def _split(self, x: _Value, parts: int, zero: int = 0) -> list[_Value]:
@@ -165,29 +170,32 @@ class _Builder:
     def _lstm(self, cell: Cell, found: CellRanges, inputs: list[_Value]) -> list[_Value]:
         hidden: list[_Value] = []
         state: _Value | None = None
-        for projected in inputs:
-            gates = projected
+        for gates, reach in zip(inputs, found.steps, strict=True):
             if hidden:
-                recurrent = self._new(projected.width, found.recurrent * MARGIN)
-                self._product(hidden[-1], cell.recurrent, None, recurrent)
-                reach = min(found.gates * MARGIN, GATE_LIMIT)
-                gates = self._add(recurrent, projected, self._new(projected.width, reach))
-            state, out = self._step(gates, state, found)
-            hidden.append(out)
+                gates = self._gates(hidden[-1], gates, cell, reach)  # noqa: PLW2901
+            state, opened = self._step(gates, state, reach)
+            out = self._new(len(cell.recurrent), found.hidden)
+            hidden.append(self._mul(opened, self._tanh(state), out))
         return hidden
 
+    def _gates(self, hidden: _Value, projected: _Value, cell: Cell, reach: StepRanges) -> _Value:
+        recurrent = self._new(projected.width, reach.recurrent)
+        self._product(hidden, cell.recurrent, None, recurrent)
+        out = self._new(projected.width, min(reach.gates, GATE_LIMIT))
+        return self._add(recurrent, projected, out)
+
     def _step(
-        self, gates: _Value, state: _Value | None, found: CellRanges
+        self, gates: _Value, state: _Value | None, reach: StepRanges
     ) -> tuple[_Value, _Value]:
+        """Return the new cell and the output gate."""
         units = gates.width // 4
         i, f, o, _ = self._split(self._sigmoid(gates), 4, zero=-128)
         new = self._tanh(self._last_quarter(gates))
-        added = self._mul(i, new, self._new(units, found.cell * MARGIN))
-        if state is not None:
-            kept = self._mul(f, state, self._new(units, found.cell * MARGIN))
-            added = self._add(kept, added, self._new(units, found.cell * MARGIN))
-        out = self._mul(o, self._tanh(added), self._new(units, found.hidden * MARGIN))
-        return added, out
+        added = self._mul(i, new, self._new(units, reach.added))
+        if state is None:
+            return added, o
+        kept = self._mul(f, state, self._new(units, min(reach.kept, CELL_LIMIT)))
+        return self._add(kept, added, self._new(units, min(reach.cell, CELL_LIMIT))), o
 
     def _last_quarter(self, x: _Value) -> _Value:
         units = x.width // 4

@@ -24,14 +24,22 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 
+class StepRanges(NamedTuple):
+    """Largest magnitudes in one step of an LSTM; f c and i c̃ add up to the cell."""
+
+    recurrent: float  # recurrent part of the gates
+    gates: float  # with the input part
+    kept: float  # f c
+    added: float  # i c̃
+    cell: float
+
+
 class CellRanges(NamedTuple):
     """Largest magnitudes inside one LSTM."""
 
-    projected: float  # input part of the gates
-    recurrent: float  # recurrent part of the gates
-    gates: float  # their sum
-    cell: float
-    hidden: float
+    projected: float  # input part of the gates, all steps
+    steps: tuple[StepRanges, ...]
+    hidden: float  # all steps
 
 
 class Ranges(NamedTuple):
@@ -41,8 +49,6 @@ class Ranges(NamedTuple):
     latent: float
     decoder: tuple[CellRanges, ...]
     correction: float
-    components: float
-    linear: float
 
 
 class Forward(NamedTuple):
@@ -82,49 +88,39 @@ def forward(weights: Weights, spec: NetworkSpec, windows: Floats) -> Forward:
         sequence, found = _lstm(reordered(cell), sequence)
         decoder.append(found)
     correction = _dense(weights.correction, sequence).reshape(flat.shape)
-    components, linear = _linear(weights, flat)
+    linear = _linear(weights, flat)
     ranges = Ranges(
         encoder=tuple(encoder),
         latent=_reach(latent),
         decoder=tuple(decoder),
         correction=_reach(correction),
-        components=_reach(components),
-        linear=_reach(linear),
     )
     return Forward(linear, correction, ranges)
 
 
-def _linear(weights: Weights, flat: Floats) -> tuple[Floats, Floats]:
+def _linear(weights: Weights, flat: Floats) -> Floats:
     if weights.linear is None:
-        return np.zeros((1, 1), np.float32), np.zeros_like(flat)
-    components = _dense(weights.linear[0], flat)
-    return components, _dense(weights.linear[1], components)
+        return np.zeros_like(flat)
+    inward, outward = weights.linear
+    return _dense(outward, _dense(inward, flat))
 
 
 def _lstm(cell: Cell, sequence: Floats) -> tuple[Floats, CellRanges]:
     """One LSTM over (N, S, D); returns all h (N, S, H) and the ranges."""
     projected = np.asarray(sequence @ cell.kernel + cell.bias)
     hidden = state = np.zeros((len(sequence), len(cell.recurrent)), np.float32)
-    seen, recurrents, gates, states = [], [], [], []
+    seen, steps = [], []
     for step in range(sequence.shape[1]):
         recurrent = np.asarray(hidden @ cell.recurrent)
-        gate = projected[:, step] + recurrent
-        i, f, o, c = np.split(gate, 4, axis=1)
-        state = sigmoid(f) * state + sigmoid(i) * np.tanh(c)
+        gates = projected[:, step] + recurrent
+        i, f, o, c = np.split(gates, 4, axis=1)
+        kept, added = sigmoid(f) * state, sigmoid(i) * np.tanh(c)
+        state = kept + added
         hidden = sigmoid(o) * np.tanh(state)
-        recurrents.append(_reach(recurrent))
-        gates.append(_reach(gate))
-        states.append(_reach(state))
+        steps.append(StepRanges(*(_reach(x) for x in (recurrent, gates, kept, added, state))))
         seen.append(hidden)
     out = np.stack(seen, axis=1)
-    found = CellRanges(
-        projected=_reach(projected),
-        recurrent=max(recurrents),
-        gates=max(gates),
-        cell=max(states),
-        hidden=_reach(out),
-    )
-    return out, found
+    return out, CellRanges(_reach(projected), tuple(steps), _reach(out))
 
 
 def _dense(layer: Dense, x: Floats) -> Floats:
