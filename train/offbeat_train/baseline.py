@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from offbeat_train.defaults import principal
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
 ENERGY = 0.9  # share of the windows' variance that the components keep
-MAX_WINDOWS = 20_000  # fitted on at most this many, evenly spaced
+MAX_WINDOWS = 5_000  # fitted on at most this many, evenly spaced
 
 
 class WindowedPca(NamedTuple):
@@ -45,12 +47,9 @@ class WindowedPca(NamedTuple):
         keep = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(np.intp)
         flat = windows[keep].reshape(len(keep), -1).astype(np.float64)
         mean: Floats = flat.mean(axis=0)
-        values, vectors = np.linalg.eigh(
-            np.cov(flat, rowvar=False, bias=True).reshape(flat.shape[1], flat.shape[1])
-        )
-        order = np.argsort(values)[::-1]
-        rank = rank_for(np.maximum(values[order], 0.0), energy)
-        return cls(mean=mean, components=np.ascontiguousarray(vectors[:, order[:rank]]))
+        values, vectors = principal(flat - mean)
+        rank = rank_for(values, energy)
+        return cls(mean=mean, components=np.ascontiguousarray(vectors[:, :rank]))
 
     @property
     def rank(self) -> int:

@@ -4,16 +4,14 @@ Rules: no labels; only windows that lie wholly in rows the model was not
 fitted on.  The user names an *alert budget*, false alarms a week and asset.
 Scores of neighbouring windows overlap, so the held-out rows are cut into
 blocks of one window length and the worst score of each block counts once.
-A Gumbel tail on the logarithm of these maxima is read at the budget, but
-never further out than ``REACH`` times the length of the held-out rows: data
-of ten minutes cannot vouch for a week, and the result says so
-(``supported_per_week``).
+A Gumbel tail through these maxima is read at the budget, but never further
+out than ``REACH`` times the length of the held-out rows: data of ten minutes
+cannot vouch for a week, and the result says so (``supported_per_week``).
 
 >>> import numpy as np
->>> rng = np.random.default_rng(0)
->>> maxima = np.exp(rng.gumbel(0.0, 0.1, size=500))
+>>> maxima = np.random.default_rng(0).gumbel(3.0, 0.5, size=500)
 >>> level = return_level(maxima, every=1000.0)
->>> bool(1.8 < level < 2.2)
+>>> bool(6.0 < level < 7.0)
 True
 """
 
@@ -32,6 +30,7 @@ from offbeat_edge.detector import (
     level_and_spread,
     scored_columns,
 )
+from offbeat_train.defaults import judged_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +40,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ALERT_BUDGET = 1.0  # false alarms a week and asset
-REACH = 10.0  # how many times the held-out length a tail may be extrapolated
+REACH = 2.0  # how many times the held-out length a tail may be extrapolated
+LEAST = 1.0  # raw score; lower only where residuals are below the noise floor
 SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
 NOISE_FLOOR = 0.05  # scaled units; int8 steps make smaller residuals meaningless
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -86,13 +86,15 @@ def calibrate(
 ) -> Calibration:
     """Weigh residuals by what is normal and set the threshold for the budget.
 
+    ``rows`` is how many of the window's last steps are judged.
+
     Raises
     ------
     ValueError : no held-out window, or a budget that is not above 0.
     """
     _check(holdout, budget_per_week)
     steps = holdout.windows.shape[1]
-    spec = weigh(holdout, sensors, rows=rows or steps)
+    spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
     raw = Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw
     maxima = block_maxima(raw, holdout)
     block_ms = steps * holdout.period_ms
@@ -161,17 +163,15 @@ def block_maxima(raw: Floats, holdout: Holdout) -> Floats:
 
 
 def return_level(maxima: Floats, *, every: float) -> float:
-    """Score that a block exceeds once in ``every`` blocks.
+    """Score that a block exceeds once in ``every`` blocks, at least ``LEAST``.
 
-    The tail is a Gumbel distribution of log scores, fitted by moments: two
-    numbers, which a dozen blocks can carry.
+    The tail is a Gumbel distribution fitted by moments: two numbers, which
+    a dozen blocks can carry.
     """
-    logs = np.log(np.maximum(maxima, np.finfo(np.float64).tiny))
-    spread = float(logs.std()) * np.sqrt(6.0) / np.pi
-    mode = float(logs.mean()) - EULER_GAMMA * spread
+    spread = float(maxima.std()) * np.sqrt(6.0) / np.pi
+    mode = float(maxima.mean()) - EULER_GAMMA * spread
     rare = 1.0 / max(every, 2.0)
-    level = float(np.exp(mode - spread * np.log(-np.log1p(-rare))))
-    return max(level, float(np.finfo(np.float32).tiny))
+    return max(float(mode - spread * np.log(-np.log1p(-rare))), LEAST)
 
 
 def _floats(values: Floats) -> tuple[float, ...]:
