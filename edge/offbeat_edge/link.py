@@ -293,14 +293,15 @@ class Link:
         self._session, self.ready, self.drained = None, False, False
         self._suback, self._resubscribe_at = None, None
         self._unacknowledged.clear()
+        why = session.ended or "lost"
         if session.reason_code == TAKEN_OVER:
             self.taken_over += 1
-            self.problems["connect"] = "another client uses our client id"
+            why = "another client uses our client id"
         if session.accepted and not self._told:
             self._versions.sort(key=self._preferred.__ne__)  # perhaps it was only restarting
         if not session.accepted and self._fall_back(session):
             return
-        self._retry_later(session.ended or "lost")
+        self._retry_later(why)
 
     def _fall_back(self, session: Session) -> bool:
         """Go to the next MQTT version; true when it may be tried at once.

@@ -121,7 +121,7 @@ class Session:
     def wait(self, timeout_s: float) -> None:
         """Sleep until bytes can be read, or written if any are due."""
         sock = self._socket()
-        if sock is None:
+        if sock is None or sock.fileno() < 0:
             self._end("connection closed")
             return
         if _tls_pending(sock):
@@ -218,7 +218,7 @@ class Session:
 
     def _readable(self) -> bool:
         sock = self._socket()
-        if sock is None:
+        if sock is None or sock.fileno() < 0:
             return False
         if _tls_pending(sock):
             return True

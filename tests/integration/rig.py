@@ -7,6 +7,7 @@ around ``unit/data/tiny_4x2.tflite``: two sensors, four steps of a second.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import queue
@@ -41,6 +42,7 @@ WAIT_S = 30.0  # for anything that should happen soon; a hang, not a measurement
 
 MOSQUITTO = """\
 listener {port} 127.0.0.1
+user {user}
 allow_anonymous true
 persistence true
 persistence_location {folder}/
@@ -185,12 +187,13 @@ class Mosquitto:
         self.port = free_port()
         self._folder = folder
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(MOSQUITTO.format(port=self.port, folder=folder, extra=extra))
+        self._config.write_text(
+            MOSQUITTO.format(port=self.port, folder=folder, extra=extra, user=getpass.getuser())
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
         with (self._folder / "mosquitto.log").open("ab") as log:
-            # as root it would drop to a user that may not read the folder
             command = ["mosquitto", "-c", str(self._config), "-v"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_for(self._listening, "mosquitto to listen")
