@@ -83,7 +83,7 @@ def compare(
     """Measure both on the held-out windows, untouched and perturbed."""
     recon = np.concatenate([pair.pca.reconstruct(pair.split.held_out[:]) for pair in pairs])
     plain = holdout._replace(recon=recon)
-    of_pca = calibrate(plain, sensors)
+    of_pca = calibrate(plain, sensors, rows=calibration.detector.rows)
     judges = (
         Detector(calibration.detector, sensors, threshold=calibration.threshold),
         Detector(of_pca.detector, sensors, threshold=of_pca.threshold),

@@ -20,11 +20,12 @@ import numpy as np
 
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity
-from offbeat_train.baseline import ENERGY, WindowedPca, rank_for
+from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import Calibration, Holdout, calibrate
+from offbeat_train.defaults import LATENT, UNITS, choose_patch, judged_rows, linear_path
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
-from offbeat_train.network import CLIP, NetworkSpec, build, fit_linear
+from offbeat_train.network import CLIP, NetworkSpec, build
 from offbeat_train.prepare import Prepared, prepare
 from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, everything, splits
@@ -33,17 +34,14 @@ from offbeat_train.training import EPOCHS, train
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from offbeat_train.defaults import Linear
     from offbeat_train.history import History
     from offbeat_train.training import History as Losses
 
     Floats = NDArray[np.float64]
     Floats32 = NDArray[np.float32]
 
-UNITS = 32  # of each LSTM
-LATENT_SHARE = 0.5  # of the units
-RANK_SHARE = 8  # the linear path has at most one component for so many numbers
-RANK_MOST = 48
-RANK_WINDOWS = 5_000  # looked at to choose the rank
+RANK_WINDOWS = 5_000  # looked at to choose the rank of the linear path
 SAMPLE = 20_000  # windows from which the linear path and the scales are taken
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
@@ -126,7 +124,7 @@ def fit(
     held, trained, last = _train_all(divided, prepared, spec, options, on)
     holdout = _join(held, divided, prepared)
     on.stage("calibrating")
-    calibration = calibrate(holdout, prepared.sensors)
+    calibration = calibrate(holdout, prepared.sensors, rows=judged_rows(prepared.plan.window))
     proven = parity.check(
         [(one.proof, one.interpreter) for one in trained], calibration, prepared.sensors
     )
@@ -145,17 +143,17 @@ def fit(
 
 def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:
     """Choose the sizes from the data, where they are not given."""
-    window, sensors = prepared.plan.window, len(prepared.sensors)
+    window = prepared.plan.window
     units = options.units or (UNITS,)
-    sample = split.train.spread(RANK_WINDOWS)
-    flat = sample.reshape(len(sample), -1)
-    variances = np.linalg.eigvalsh(np.cov(flat, rowvar=False, bias=True).reshape(flat.shape[1], -1))
-    rank = rank_for(np.maximum(variances[::-1], 0.0), ENERGY)
-    most = max(1, min(RANK_MOST, window * sensors // RANK_SHARE))
     return NetworkSpec(
-        window=window, sensors=sensors, patch=prepared.plan.patch, encoder=units,
-        latent=max(1, round(units[-1] * LATENT_SHARE)), decoder=units[::-1], rank=min(rank, most),
-    )  # fmt: skip
+        window=window,
+        sensors=len(prepared.sensors),
+        patch=choose_patch(window),
+        encoder=units,
+        latent=max(1, units[-1] * LATENT // UNITS),
+        decoder=units[::-1],
+        rank=linear_path(split.train.spread(RANK_WINDOWS)).components.shape[1],
+    )
 
 
 def _train_all(
@@ -192,7 +190,7 @@ class _School:
         shared, spec = self._shared, self._spec
         shared.restart()
         sample = windows.spread(SAMPLE)
-        fit_linear(shared.model, spec, sample.astype(np.float32))
+        _set_linear(shared.model, linear_path(sample), spec.rank)
         losses = train(
             shared,
             # Only indexed and counted: the copy of one epoch is all that exists.
@@ -207,6 +205,17 @@ class _School:
             tflite=tflite, interpreter=Interpreter(tflite), losses=losses,
             pca=WindowedPca.fit(sample), proof=(proof, floats.astype(np.float64)),
         )  # fmt: skip
+
+
+def _set_linear(model: keras.Model, path: Linear, rank: int) -> None:
+    """Give the linear path its numbers; missing components stay zero."""
+    size = len(path.mean)
+    inward, outward = np.zeros((size, rank)), np.zeros((rank, size))
+    count = min(rank, path.components.shape[1])
+    inward[:, :count] = path.components[:, :count]
+    outward[:count] = (path.components[:, :count] * path.gains[:count]).T
+    model.get_layer("linear_in").set_weights([inward])
+    model.get_layer("linear_out").set_weights([outward, path.mean - path.mean @ inward @ outward])
 
 
 def _join(held: list[Floats], divided: list[Split], prepared: Prepared) -> Holdout:

@@ -4,9 +4,8 @@ Rules: the same resampling and scaling as on the device; windows never span
 assets, gaps or rows left out; sensors from which nothing can be learned are
 dropped and named; too little data is an error with the figures.
 
->>> plan = Plan(period_ms=1000, hold_ms=3000, window=32, stride=4)
->>> plan.patch
-4
+>>> Plan(period_ms=1000, hold_ms=3000, window=32, stride=4).hold_ms
+3000
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offbeat_edge.window import resample, scale
+from offbeat_train.defaults import BEAT_ROWS, SHORTEST, choose_stride, choose_window
 from offbeat_train.errors import DataError
 from offbeat_train.health import Health, SensorHealth, sentinel_mask
 from offbeat_train.learned import center_and_spread, sensor_specs
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-WINDOWS = (32, 16, 8)  # steps; the longest for which there is enough history
-ROWS_PER_STEP = 10  # complete grid rows needed for each step of the window
-STRIDES_PER_WINDOW = 8  # windows overlap this often
+ROWS_PER_STEP = 12  # complete grid rows needed for each step of the window
 HOLD_CADENCES = 3  # a sensor may miss two reports in a row
 NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15_000, 20_000,
            30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
@@ -49,11 +47,6 @@ class Plan:
     hold_ms: int
     window: int
     stride: int
-
-    @property
-    def patch(self) -> int:
-        """Steps that the network folds into one."""
-        return next(size for size in (4, 2, 1) if self.window % size == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +88,13 @@ def prepare(
     grids = _Grids(period=period, hold=hold, sensors=usable)
     for name, recording in history.assets.items():
         grids.add(name, recording, columns)
-    chosen = window or _choose_window(grids)
+    chosen = window or grids.choose_window()
     rows = grids.rows(at_least=chosen)
     if len(rows.values) < ROWS_PER_STEP * chosen:
         raise _too_little(grids, chosen, len(rows.values))
     center, spread = center_and_spread(rows.values)
     plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
-                stride=stride or max(1, chosen // STRIDES_PER_WINDOW))  # fmt: skip
+                stride=stride or choose_stride(chosen))  # fmt: skip
     return Prepared(
         plan=plan, sensors=sensor_specs(usable, center, spread, period_ms=period, window=chosen),
         rows=scale(rows.values, center, spread), run=rows.run, place=rows.place,
@@ -176,9 +169,14 @@ class _Grids:
             out[sentinel_mask(out[:, index], sensor.sentinels), index] = np.nan
         return out
 
-    def complete(self, at_least: int) -> int:
-        """Count the rows in runs of at least so many."""
-        return sum(len(steps) for _, steps, _ in self.runs if len(steps) >= at_least)
+    def choose_window(self) -> int:
+        """Choose from the first rows; a beat shows there or nowhere."""
+        parts = [values for _, _, values in self.runs if len(values) >= SHORTEST]
+        count = sum(len(values) for values in parts)
+        if count < ROWS_PER_STEP * SHORTEST:
+            raise _too_little(self, SHORTEST, count)
+        rows = np.concatenate(parts) if count <= BEAT_ROWS else _head(parts, BEAT_ROWS)
+        return choose_window(rows, max(len(values) for values in parts))
 
     def rows(self, *, at_least: int) -> _Rows:
         kept = [run for run in self.runs if len(run[1]) >= at_least]
@@ -207,11 +205,14 @@ class _Grids:
         return [f"{told} (leave the sensor out with --sensors to use them)"]
 
 
-def _choose_window(grids: _Grids) -> int:
-    for window in WINDOWS:
-        if grids.complete(window) >= ROWS_PER_STEP * window:
-            return window
-    raise _too_little(grids, WINDOWS[-1], grids.complete(WINDOWS[-1]))
+def _head(parts: list[Floats], count: int) -> Floats:
+    """Give the first ``count`` rows of several stretches."""
+    taken: list[Floats] = []
+    for part in parts:
+        taken.append(part[: count - sum(map(len, taken))])
+        if sum(map(len, taken)) >= count:
+            break
+    return np.concatenate(taken)
 
 
 def _too_little(grids: _Grids, window: int, got: int) -> DataError:

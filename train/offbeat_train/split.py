@@ -19,7 +19,6 @@ import numpy as np
 from offbeat_train.errors import DataError
 
 if TYPE_CHECKING:
-
     from numpy.typing import NDArray
 
     from offbeat_train.prepare import Prepared
@@ -31,7 +30,7 @@ FOLDS = 4
 FOLD_ROWS = 6_000  # with fewer rows, blocks are held out in turn
 TRAIN_SHARE, VALIDATION_SHARE = 0.65, 0.15  # of each asset's rows; the rest calibrates
 HELD_OUT_WINDOWS = 20_000  # calibrated on at most about this many
-MIN_WINDOWS = 8  # in each part
+MIN_WINDOWS = 4  # in each part
 
 
 class Windows:
@@ -79,6 +78,22 @@ class Split:
     run: NDArray[np.intp]
     stride: int  # steps between held-out windows
 
+    def lacks(self) -> str | None:
+        """Name a part with too few windows, or None."""
+        parts = {"training": self.train, "validation": self.validation,
+                 "calibration": self.held_out}  # fmt: skip
+        return next((what for what, part in parts.items() if len(part) < MIN_WINDOWS), None)
+
+    def too_little(self, prepared: Prepared) -> DataError:
+        """Say that windows are lacking, with the figures."""
+        size, runs = prepared.plan.window, int(prepared.run[-1]) + 1
+        have = f"{len(prepared.rows)} complete rows in {runs} stretches without a gap"
+        return DataError(
+            f"expected at least {MIN_WINDOWS} windows of {size} rows each for training, "
+            f"validation and calibration, got too few for {self.lacks()} from {have}; "
+            "a longer history or a shorter --window helps"
+        )
+
 
 def splits(prepared: Prepared) -> list[Split]:
     """Divide the windows; four splits for a short history, one for a long one.
@@ -89,10 +104,16 @@ def splits(prepared: Prepared) -> list[Split]:
     """
     if len(prepared.rows) >= FOLD_ROWS:
         last = TRAIN_SHARE + VALIDATION_SHARE
-        return [
-            _split(prepared, "the last rows", (0.0, TRAIN_SHARE), (TRAIN_SHARE, last), (last, 1.0))
-        ]
-    return [_fold(prepared, index) for index in range(FOLDS)]
+        parts = ((0.0, TRAIN_SHARE), (TRAIN_SHARE, last), (last, 1.0))
+        only = _split(prepared, "the last rows", *parts)
+        if only.lacks():
+            raise only.too_little(prepared)
+        return [only]
+    found = [_fold(prepared, index) for index in range(FOLDS)]
+    whole = [split for split in found if not split.lacks()]
+    if not whole:
+        raise found[0].too_little(prepared)
+    return whole
 
 
 def everything(prepared: Prepared) -> Windows:
@@ -137,24 +158,16 @@ def _split(
     stride = max(1, min(prepared.plan.stride, int(in_held.sum()) // HELD_OUT_WINDOWS))
     held_ends = _marked(prepared, in_held)
     held_ends = held_ends[held_ends % stride == 0]
-    parts = {
-        "training": Windows(rows, _marked(prepared, in_train), size),
-        "validation": Windows(rows, _marked(prepared, in_validation), size),
-        "calibration": Windows(rows, held_ends, size),
-    }
-    for what, windows in parts.items():
-        if len(windows) < MIN_WINDOWS:
-            raise DataError(
-                f"expected at least {MIN_WINDOWS} windows of {size} complete rows for {what}, "
-                f"got {len(windows)} from {len(rows)} rows in {int(prepared.run[-1]) + 1} "
-                "stretches; a longer history or a shorter --window is needed",
-                needed=MIN_WINDOWS,
-                got=len(windows),
-            )
     gap = np.ones(len(held_ends), dtype=bool)
     gap[1:] = np.diff(held_ends) != stride
-    return Split(name=name, train=parts["training"], validation=parts["validation"],
-                 held_out=parts["calibration"], run=np.cumsum(gap) - 1, stride=stride)  # fmt: skip
+    return Split(
+        name=name,
+        train=Windows(rows, _marked(prepared, in_train), size),
+        validation=Windows(rows, _marked(prepared, in_validation), size),
+        held_out=Windows(rows, held_ends, size),
+        run=np.cumsum(gap) - 1,
+        stride=stride,
+    )
 
 
 def _within(prepared: Prepared, span: tuple[float, float]) -> NDArray[np.bool_]:
