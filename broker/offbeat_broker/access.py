@@ -159,10 +159,10 @@ max_connections {connections}
 allow_anonymous false
 acl_file acl
 
-# Queues survive a crash of the broker, up to about a second.
+# Queues outlive a restart, and all but the last two seconds of them a crash.
+# "autosave_on_changes true" would write the whole file for every message.
 persistence true
 persistence_location state/
-autosave_on_changes true
 autosave_interval 1
 max_inflight_messages {inflight}
 # By default Mosquitto drops what it acknowledged beyond 1000 messages.  Not 0,

@@ -14,7 +14,6 @@ import threading
 import time
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,6 +29,7 @@ from offbeat_edge.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 WAIT = 20.0  # seconds for anything to arrive
 HOST = "127.0.0.1"

@@ -1,0 +1,115 @@
+"""The ACL and the configuration as text: who is granted what, and nothing more."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+
+from offbeat_broker.access import (
+    GRANTS,
+    ROOT,
+    Access,
+    acl,
+    check_filter,
+    check_name,
+    mosquitto_conf,
+    mqtt_toml,
+)
+
+if TYPE_CHECKING:
+    from offbeat_broker.access import Rights, Role
+
+NAMES = st.text(alphabet="abc019_.-", min_size=1, max_size=64).filter(lambda n: not check_name(n))
+LEVELS = st.sampled_from(
+    ["plant", "+", "#", "offbeat", "$SYS", "", "a b", "cmd", "gw1", "x#", "\n"]
+)
+FILTERS = st.lists(LEVELS, min_size=1, max_size=5).map("/".join)
+
+
+def may(text: str, name: str, access: str, topic: str) -> bool:
+    """Whether an ACL grants, read as Mosquitto reads it."""
+    blocks = dict(block.split("\n", 1) for block in text.split("\nuser ")[1:])
+    rules = [line.split(" ", 2) for line in blocks.get(name, "").splitlines() if line]
+    return any(granted == access and topic_matches_sub(rule, topic) for _, granted, rule in rules)
+
+
+@given(
+    one=NAMES, other=NAMES, verb=st.sampled_from(["status", "asset/a/state", "cmd/x", "result/x"])
+)
+def test_no_gateway_writes_or_reads_under_anothers_name(one: str, other: str, verb: str) -> None:
+    text = acl({name: Access("gateway", topics=("plant/#",)) for name in (one, other)})
+    topic = f"offbeat/{other}/{verb}"
+    assert may(text, one, "read", topic) == (one == other)
+    assert may(text, one, "write", topic) == (one == other and not verb.startswith("cmd"))
+
+
+@given(name=NAMES, text=FILTERS)
+def test_no_accepted_filter_reaches_our_own_topics(name: str, text: str) -> None:
+    if check_filter(text) is not None:
+        return
+    granted = acl({name: Access("source", topics=(text,))})
+    assert granted.count("\n") == 4
+    for topic in ("offbeat/gw1/cmd/x", "offbeat/fleet/models/a", f"{ROOT}/gw1/status", "$SYS/x"):
+        assert not may(granted, name, "write", topic)
+
+
+@given(text=FILTERS)
+def test_an_accepted_filter_is_one_that_mqtt_knows(text: str) -> None:
+    if check_filter(text) is None:
+        topic_matches_sub(text, "plant/pump1")
+        assert "#" not in text[:-1]
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("role", "rights", "command", "model"),
+    [
+        ("source", "", False, False), ("gateway", "", False, False), ("trainer", "", False, True),
+        ("person", "viewer", False, False), ("person", "operator", True, False),
+        ("console", "viewer", False, False), ("console", "operator", True, False),
+    ],
+)  # fmt: skip
+def test_commands_and_models_come_from_their_roles_only(
+    role: Role,
+    rights: Rights,
+    command: bool,  # noqa: FBT001
+    model: bool,  # noqa: FBT001
+) -> None:
+    text = acl({"x": Access(role, rights)})
+    assert may(text, "x", "write", "offbeat/gw1/cmd/swap") == command
+    assert may(text, "x", "write", "offbeat/fleet/feedback/1") == (command or model)
+    assert may(text, "x", "write", "offbeat/fleet/models/pump") == model
+    assert not may(text, "x", "write", "offbeat/gw1/asset/pump1/alert")
+    assert not may(text, "x", "write", "plant/pump1")
+
+
+def test_every_grant_is_read_or_write_never_both() -> None:
+    words = {rule.split(" ")[0] for rules in GRANTS.values() for rule in rules}
+    assert words == {"read", "write"}
+
+
+def test_the_only_listener_wants_a_certificate_and_binds_the_client_id() -> None:
+    lines = [line for line in mosquitto_conf(port=8883).splitlines() if not line.startswith("#")]
+    assert [line for line in lines if line.startswith("listener")] == ["listener 8883"]
+    for line in (
+        "require_certificate true", "use_identity_as_username true",
+        "use_username_as_clientid true", "allow_anonymous false", "crlfile revoked.pem",
+        "acl_file acl", "persistence true",
+    ):  # fmt: skip
+        assert line in lines
+    assert "max_queued_messages 0" not in lines  # see the comment there
+
+
+def test_the_gateways_table_names_its_own_files() -> None:
+    table = tomllib.loads(mqtt_toml(gateway="gw1", host="broker.plant", port=8883))
+    assert table == {
+        "mqtt": {
+            "host": "broker.plant", "port": 8883, "client_id": "gw1",
+            "ca_file": "ca.pem", "cert_file": "cert.pem", "key_file": "key.pem",
+        }
+    }  # fmt: skip
