@@ -221,7 +221,10 @@ class Mosquitto:
 class Daemon:
     """``offbeat run`` as a process of its own; its log lines are kept."""
 
-    def __init__(self, site: Site, *, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, site: Site, *, environ: dict[str, str] | None = None, wrapper: tuple[str, ...] = ()
+    ) -> None:
+        self._wrapper = wrapper
         self.events: list[dict[str, Any]] = []
         self._site = site
         self._environ = {**os.environ, **(environ or {})}
@@ -234,7 +237,15 @@ class Daemon:
 
     def start(self) -> Self:
         code = "import sys; from offbeat_edge.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, "run", "--config", str(self._site.path)]
+        command = [
+            *self._wrapper,
+            sys.executable,
+            "-c",
+            code,
+            "run",
+            "--config",
+            str(self._site.path),
+        ]
         with (self._site.folder / "daemon.err").open("ab") as errors:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environ
@@ -356,6 +367,7 @@ class Player:
         self._client.loop_start()
 
     def play(self, readings: Iterable[Reading]) -> None:
+        wait_for(self._client.is_connected, "the player to be connected")
         infos = [self._client.publish(r.topic, r.payload, qos=self._qos) for r in readings]
         for info in infos:
             info.wait_for_publish(WAIT_S)

@@ -69,7 +69,7 @@ def test_alerts_equal_replay_and_come_in_order(stage: Stage) -> None:
 
 
 def test_birth_stopped_and_will_are_retained(stage: Stage) -> None:
-    assert stage.listener.topic("status") == b"online"
+    wait_for(lambda: stage.listener.topic("status") == b"online", "the birth")
     assert stage.daemon.stop() == 0
     wait_for(lambda: stage.listener.topic("status") == b"stopped", "the farewell")
     stage.daemon.start().ready()
