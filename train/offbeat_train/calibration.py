@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 ALERT_BUDGET = 1.0  # false alarms a week and asset
-REACH = 2.0  # how many times the held-out length a tail may be extrapolated
+REACH = 1.0  # how many times the held-out length a tail may be read at
 LEAST = 1.0  # raw score; lower only where residuals are below the noise floor
 SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
 NOISE_FLOOR = 0.05  # scaled units; int8 steps make smaller residuals meaningless
