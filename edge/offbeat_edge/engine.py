@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 
 from offbeat_edge.alertbook import Teller
-from offbeat_edge.schema import Reject
-from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState
+from offbeat_edge.refusal import dropped
+from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from offbeat_edge.watch import Due
 
 SNAPSHOT_SCHEMA = "1.0"
+MAX_ASSETS = 100_000  # the most that a configuration may allow
 
 
 class _Snapshot(msgspec.Struct):
@@ -41,6 +42,7 @@ class Engine:
     site, gateway : names that go into every alert.
     route : asset name → its model, or None when nobody watches it.
     contributions : how many sensors an event or score names.
+    max_assets : assets that samples can make known; those of a snapshot stay.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Engine:
         gateway: str,
         route: Callable[[str], Model | None],
         contributions: int = 5,
+        max_assets: int = MAX_ASSETS,
     ) -> None:
         self.teller = Teller(site, gateway, contributions)
         self.route = route
-        self.watches: dict[str, Watch | None] = {}
+        self.max_assets = max_assets
+        self.watches: dict[str, Watch] = {}  # of watched assets only: names are cheap to invent
         self.counters = {"samples": 0, "rows": 0, "windows": 0, "events": 0}
 
     def feed(self, samples: Sequence[Sample]) -> Outputs:
@@ -61,11 +65,9 @@ class Engine:
         out = Outputs([], [], [], [])
         due: list[Due] = []
         for sample in samples:
-            watch = self._watch(sample.asset)
-            if watch is None:
-                out.drops.append(Reject("no_model", f"no model watches {sample.asset}", ""))
-                continue
-            due += watch.take(sample, out)
+            watch = self.watches.get(sample.asset) or self._meet(sample, out)
+            if watch is not None:
+                due += watch.take(sample, out)
         self.counters["samples"] += len(samples)
         self.counters["rows"] += len(due)
         for item, verdict in zip(due, self._judge(due), strict=True):
@@ -77,36 +79,44 @@ class Engine:
         """Count time that passed connected, with nothing waiting: silence becomes `stale`."""
         out = Outputs([], [], [], [])
         for watch in self.watches.values():
-            if watch is not None:
-                watch.idle(elapsed_ms, out)
+            watch.idle(elapsed_ms, out)
         self.counters["events"] += len(out.events)
         return out
 
     def snapshot(self) -> bytes:
         """Return all that the future depends on, as msgpack."""
-        assets = {name: watch.dump() for name, watch in self.watches.items() if watch is not None}
+        assets = {name: watch.dump() for name, watch in self.watches.items()}
         return msgspec.msgpack.encode(_Snapshot(SNAPSHOT_SCHEMA, assets))
 
     def restore(self, snapshot: bytes) -> None:
         """Take back what `snapshot` gave; raises msgspec.DecodeError on other bytes."""
         decoded = msgspec.msgpack.decode(snapshot, type=_Snapshot)
         for name, state in decoded.assets.items():
-            watch = self._watch(name)
-            if watch is not None:
-                watch.load(state)
+            model = self.route(name)
+            if model is not None:
+                self._watch(name, model).load(state)
 
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""
-        return [w.current for w in self.watches.values() if w is not None and w.current]
+        return [w.current for w in self.watches.values() if w.current]
 
-    def _watch(self, asset: str) -> Watch | None:
-        try:
-            return self.watches[asset]
-        except KeyError:
-            model = self.route(asset)
-            watch = None if model is None else Watch(teller=self.teller, asset=asset, model=model)
-            self.watches[asset] = watch
-            return watch
+    def _meet(self, sample: Sample, out: Outputs) -> Watch | None:
+        """Start to watch an asset never heard of, or say why not and remember nothing."""
+        asset, model = sample.asset, self.route(sample.asset)
+        if model is None:
+            out.drops.append(dropped("no_model", f"no model watches {asset}"))
+        elif sample.values.keys().isdisjoint(model.index):
+            out.drops.append(no_sensor(asset, model))
+        elif len(self.watches) >= self.max_assets:
+            detail = f"{asset}: expected at most {self.max_assets} assets"
+            out.drops.append(dropped("too_many_assets", detail))
+        else:
+            return self._watch(asset, model)
+        return None
+
+    def _watch(self, asset: str, model: Model) -> Watch:
+        watch = self.watches[asset] = Watch(teller=self.teller, asset=asset, model=model)
+        return watch
 
     def _judge(self, due: Iterable[Due]) -> list[Verdict | None]:
         """One invocation per model for all the windows that are due."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offbeat_edge.bundle import Bundle
-    from offbeat_edge.config import Config
+    from offbeat_edge.config import Config, Source
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.model import Model
@@ -26,13 +26,27 @@ DIGEST_PREFIX = "sha256:"
 def lateness_ms(config: Config, entry: Entry, manifest: Manifest) -> int:
     """Return how far out of order samples may come, in ms of event time.
 
-    Configured, or: none where an asset's sensors come together in one
-    message, the slowest learned cadence where each has a topic of its own.
+    Configured, or: none where one message holds all of an asset's sensors,
+    the slowest learned cadence where they come in parts, which may overtake
+    one another.
     """
     if entry.lateness_ms is not None:
         return entry.lateness_ms
-    apart = any("{sensor" in source.topic for source in config.sources)
+    sensors = {sensor.name for sensor in manifest.sensors}
+    apart = any(_in_parts(source, sensors) for source in config.sources)
     return max(s.cadence_ms for s in manifest.sensors) if apart else 0
+
+
+def _in_parts(source: Source, sensors: set[str]) -> bool:
+    """Tell whether a message of this source gives only some of a model's sensors.
+
+    What an object will hold nobody knows before it comes: it counts as whole.
+    """
+    named = sensors & source.values.keys()
+    if source.values and not named:
+        return False  # feeds other models
+    partial = bool(source.values) and named != sensors
+    return "{sensor}" in source.topic or source.format == "influx" or partial
 
 
 def load_entry(entry: Entry) -> Bundle:

@@ -1,8 +1,9 @@
-"""Why a message, or a part of it, is not taken: stable codes, one exception.
+"""Why a message, a part of it or a sample is not taken: stable codes, one exception.
 
 Rules: codes are part of the wire (``errors`` topic, counters) and never
 change their meaning; ``docs/topics.md`` explains each.  ``Refused`` stays
-inside the decoding modules; outside they return ``schema.Reject``.
+inside the decoding modules; outside they return ``schema.Reject``.  What was
+read and then not used by the engine is a ``dropped`` sample.
 
 >>> str(Refused("bad_time", "expected a time, got 'soon'"))
 "bad_time: expected a time, got 'soon'"
@@ -13,7 +14,9 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
-Reason = Literal[
+from offbeat_edge.schema import Reject
+
+Reason = Literal[  # the message cannot be read
     "asset_collision",
     "asset_name",
     "bad_time",
@@ -31,7 +34,16 @@ Reason = Literal[
     "unknown_topic",
     "wrong_type",
 ]
-REASONS: frozenset[str] = frozenset(get_args(Reason))
+DropReason = Literal[  # a sample was read, and is of no use
+    "late",
+    "no_model",
+    "no_sensor",
+    "surplus",
+    "time_jump",
+    "too_many_assets",
+]
+Failure = Literal["internal"]  # we failed, not the message
+REASONS: frozenset[str] = frozenset((*get_args(Reason), *get_args(DropReason), *get_args(Failure)))
 MAX_SHOWN = 60  # characters of a message's own text in a detail
 
 
@@ -42,6 +54,11 @@ class Refused(Exception):  # noqa: N818 - reads as what it is
         self.reason: Reason = reason
         self.detail = detail
         super().__init__(f"{reason}: {detail}")
+
+
+def dropped(reason: DropReason, detail: str) -> Reject:
+    """Say why a sample was not used; its topic is no longer known."""
+    return Reject(reason, detail, "")
 
 
 def shown(value: object) -> str:

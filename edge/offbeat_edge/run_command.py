@@ -171,6 +171,7 @@ def _durable(
             gateway=config.gateway.id,
             route=route,
             contributions=config.publish.explain_top,
+            max_assets=config.limits.max_assets,
         ),
         topic_of=topics.alert,
         log=log,

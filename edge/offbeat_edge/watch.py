@@ -15,6 +15,7 @@ import msgspec
 from offbeat_edge import alert
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.alertbook import AlertBook, Moment
+from offbeat_edge.refusal import dropped
 from offbeat_edge.schema import (
     AlertEvent,
     AlertRule,
@@ -120,8 +121,7 @@ class Watch:
         known = sample.values.get
         values = [known(name, math.nan) for name in self.model.names]
         if all(value != value for value in values):  # noqa: PLR0124 - NaN: absent
-            expected = ", ".join(self.model.names[:8])
-            out.drops.append(Reject("no_sensor", f"{self.asset}: expected any of {expected}", ""))
+            out.drops.append(no_sensor(self.asset, self.model))
             return []
         rows, drops = self.aligner.push(sample.time_ms, values)
         for drop in drops:
@@ -304,6 +304,11 @@ class Watch:
         self.check.state = state.check
         self.faults = state.faults
         self.scored_ms, self.score = state.scored_ms, state.score
+
+
+def no_sensor(asset: str, model: Model) -> Reject:
+    """Return why a sample without any of the model's sensors is of no use."""
+    return dropped("no_sensor", f"{asset}: expected any of {', '.join(model.names[:8])}")
 
 
 def _listed(faults: dict[str, str]) -> str:

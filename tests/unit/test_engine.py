@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
+from offbeat_edge.refusal import DropReason
 from offbeat_edge.replay import play, row_scores, samples
 from offbeat_edge.schema import AlertEvent, Sample
 
@@ -138,6 +139,57 @@ def test_silence_becomes_stale_and_ends_with_the_next_sample(model: Model) -> No
 def test_nobody_watches_an_unknown_asset_and_it_is_said(model: Model) -> None:
     out = engine_for(model).feed([sample(0, 1.0, 1.0, asset="fan1")])
     assert [d.reason for d in out.drops] == ["no_model"]
+
+
+def test_every_way_to_drop_a_sample_has_its_reason(model: Model) -> None:
+    engine = engine_for(model)
+    engine.feed([sample(k, 10.0, 20.0) for k in range(5)])
+    far = [sample(k, 10.0, 20.0) for k in (1_000_000, 5)]  # what follows refutes the jump
+    useless = [sample(4, 10.0, 20.0), sample(1, 10.0, 20.0), *far]
+    useless += [Sample("pump1", START, {"speed": 1.0}), Sample("fan1", START, {"flow": 1.0})]
+    engine.max_assets = 1
+    useless.append(sample(0, 10.0, 20.0, asset="pump2"))
+    drops = [drop.reason for drop in engine.feed(useless).drops]
+    assert drops == ["surplus", "late", "time_jump", "no_sensor", "no_model", "too_many_assets"]
+    assert set(drops) == set(get_args(DropReason))
+
+
+def test_assets_beyond_the_limit_are_refused_and_the_others_go_on(model: Model) -> None:
+    engine = Engine(site="hall", gateway="gw", route=lambda _: model, max_assets=2)
+    out = engine.feed([s for a in ("a", "b", "c") for s in calm_then_hot(a)])
+    assert {d.reason for d in out.drops} == {"too_many_assets"}
+    assert len(out.drops) == len(calm_then_hot())
+    assert {e.asset for e in out.events} == {"a", "b"}
+    assert "c: expected at most 2 assets" in out.drops[0].detail
+
+
+def test_invented_names_are_not_remembered(model: Model) -> None:
+    engine = Engine(
+        site="hall",
+        gateway="gw",
+        route=lambda name: model if name.startswith("pump") else None,
+        max_assets=1,
+    )
+    engine.feed([sample(0, 10.0, 20.0)])
+    unwatched = [sample(0, 1.0, 1.0, asset=f"fan{n}") for n in range(50)]
+    without_sensor = [Sample(f"pump{n}", START, {"speed": 1.0}) for n in range(2, 50)]
+    beyond = [sample(0, 1.0, 1.0, asset=f"pump{n}") for n in range(2, 50)]
+    before = engine.snapshot()
+    out = engine.feed(unwatched + without_sensor + beyond)
+    assert len(out.drops) == 50 + 48 + 48
+    assert list(engine.watches) == ["pump1"]
+    assert engine.snapshot() == before
+
+
+def test_assets_of_a_snapshot_stay_though_the_limit_is_lower_now(model: Model) -> None:
+    first = engine_for(model)
+    first.feed([*calm_then_hot("pump1")[:10], *calm_then_hot("pump2")[:10]])
+    second = Engine(site="hall", gateway="gw", route=lambda _: model, max_assets=1)
+    second.restore(first.snapshot())
+    assert [state.asset for state in second.states()] == ["pump1", "pump2"]
+    assert second.feed([sample(10, 10.0, 20.0, asset="pump2")]).drops == []
+    dropped = second.feed([sample(10, 10.0, 20.0, asset="pump3")]).drops
+    assert [drop.reason for drop in dropped] == ["too_many_assets"]
 
 
 def test_a_model_that_throws_falls_back_and_says_degraded(manifest: Manifest) -> None:
