@@ -10,8 +10,10 @@ wide.  Everything that is not told is found in the data and said.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -27,6 +29,8 @@ from offbeat_train.history import HistoryOptions, read_history
 from offbeat_train.timestamps import PER_MS, parse_instant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import TaskID
 
     from offbeat_train.fit import Fitted
@@ -91,10 +95,11 @@ def run(args: argparse.Namespace) -> int:
     history = read_history(args.history, history_options(args))
     health = examine(history)
     show(health, history, console)
-    # TensorFlow takes seconds to import: only once the data is worth it.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with console.status("starting TensorFlow"):
-        from offbeat_train import fit, package, report  # noqa: PLC0415
+    with console.status("starting TensorFlow"), _hushed():
+        # It takes seconds: only once the data is worth it.
+        from offbeat_train import fit, package, report, shared_graph  # noqa: PLC0415
+
+        shared_graph.wake()
     options = fit.FitOptions(
         name=_name(args.name or args.out.stem), period_ms=args.period, window=args.window,
         stride=args.stride, units=args.units, epochs=args.epochs, seed=args.seed,
@@ -108,6 +113,22 @@ def run(args: argparse.Namespace) -> int:
         report.write(path, fitted, bundle=args.out, digest=digest)
     _tell(fitted, args.out, path, digest, console)
     return 0
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep TensorFlow's talk of absent GPUs, which no setting stops, off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _Bar:
@@ -136,7 +157,7 @@ class _Bar:
     def epoch(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
         """Move the bar."""
         if self._task is not None:
-            said = f"epoch {epoch + 1}, loss {loss:.4f}, validation {validation:.4f}"
+            said = f"epoch {epoch + 1}: {loss:.4f}, held out {validation:.4f}"
             self._bar.update(self._task, completed=epoch + 1, total=epochs, said=said)
 
     def _finish(self) -> None:
@@ -153,7 +174,7 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
         f"window {plan.window} x {plan.period_ms} ms, stride {plan.stride}",
         f"{spec.sensors} sensors, LSTM {layers}, linear path of rank {spec.rank}",
         f"reconstruction error {parity.integer_error:.4f} (float {parity.float_error:.4f})",
-        f"threshold for {rate:.3g} false alarms a week, from {hours:.3g} h of held-out rows",
+        f"threshold for {rate:.4g} false alarms a week, from {hours:.3g} h of held-out rows",
         fitted.comparison.verdict,
     ]
     for line in lines:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 PREDICT_BATCH = 1024  # windows
 
 
+def wake() -> None:
+    """Let TensorFlow look for devices now, and say what it must."""
+    tf.constant(0.0)
+
+
 class SharedGraph:
     """The part of a Keras model that `training.train` uses.
 
@@ -37,7 +42,7 @@ class SharedGraph:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self._start = [np.array(variable) for variable in model.variables]
+        self._start = [keras.ops.convert_to_numpy(variable).copy() for variable in model.variables]
         self._optimizer: Any = None  # the one whose variables are in the graph
         self._schedule: Any = None  # the one whose learning rate counts
         signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
@@ -58,7 +63,7 @@ class SharedGraph:
         if self._optimizer is None:
             self._optimizer = type(optimizer).from_config(optimizer.get_config())
             self._optimizer.build(self.model.trainable_variables)
-            self._fresh = [np.array(variable) for variable in self._optimizer.variables]
+            self._fresh = [keras.ops.convert_to_numpy(variable).copy() for variable in self._optimizer.variables]
         for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
 
