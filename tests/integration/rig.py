@@ -122,7 +122,15 @@ def _bumps(chance: random.Random, seconds: int, faults: int) -> dict[int, float]
 class Site:
     """A folder with a bundle and a configuration."""
 
-    def __init__(self, folder: Path, port: int, *, protocol: str = "auto", more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        protocol: str = "auto",
+        lateness_s: float = 0.0,
+        more: str = "",
+    ) -> None:
         self.folder = folder
         self.path = folder / "edge.toml"
         self.bundle = folder / "tiny.offbeat"
@@ -142,6 +150,7 @@ keepalive_s = 5
 topic = "plant/{{asset}}"
 [[model]]
 bundle = "tiny.offbeat"
+lateness_s = {lateness_s}
 [publish]
 health_interval_s = 1
 [log]
@@ -222,9 +231,15 @@ class Daemon:
     """``offbeat run`` as a process of its own; its log lines are kept."""
 
     def __init__(
-        self, site: Site, *, environ: dict[str, str] | None = None, wrapper: tuple[str, ...] = ()
+        self,
+        site: Site,
+        *,
+        environ: dict[str, str] | None = None,
+        wrapper: tuple[str, ...] = (),
+        prelude: str = "",
     ) -> None:
         self._wrapper = wrapper
+        self._prelude = prelude  # run before the program: how a mutant is made
         self.events: list[dict[str, Any]] = []
         self._site = site
         self._environ = {**os.environ, **(environ or {})}
@@ -236,7 +251,7 @@ class Daemon:
         return self._process.pid
 
     def start(self) -> Self:
-        code = "import sys; from offbeat_edge.cli import main; sys.exit(main())"
+        code = f"{self._prelude}\nimport sys\nfrom offbeat_edge.cli import main\nsys.exit(main())"
         command = [
             *self._wrapper,
             sys.executable,
