@@ -48,7 +48,10 @@ NEEDS_SENSOR: tuple[FaultKind, ...] = ("sensor_stuck", "sensor_drift", "spike")
 UNSIZED: tuple[FaultKind, ...] = ("sensor_stuck", "dropout")  # magnitude means nothing
 
 ROUGHNESS = 0.35  # mm/s of vibration per unit of cavitation
-CLOGGED = 60.0 * 0.176  # m3/h of flow lost per unit of clogging, at the rated point
+USUAL_FLOW = 45.0  # m3/h
+USUAL_SPEED = 0.8  # of the rated speed
+LINE_SHARE = 3.2  # (pump's inner loss + line's loss) / pump's inner loss
+MOST_LOST = 0.9  # of the usual flow, by clogging
 ONSET = 0.1  # of a leak's or a clogging's length until it is at full size
 
 
@@ -132,11 +135,12 @@ def wear(schedule: Sequence[Fault], time_ms: Ints, sigma: Mapping[str, float]) -
             out.shaking[:] += size
             out.friction[:] += 0.3 * fault.magnitude * _course(fault, time_ms)
         elif fault.kind == "leak":
-            out.leak[:] += size
+            out.leak[:] += size / USUAL_SPEED
         elif fault.kind == "cavitation":
             out.cavitation[:] += size / ROUGHNESS
         else:
-            out.clogging[:] += size / CLOGGED
+            lost = np.minimum(size / USUAL_FLOW, MOST_LOST)
+            out.clogging[:] += LINE_SHARE * (1.0 / (1.0 - lost) ** 2 - 1.0)
     return out
 
 

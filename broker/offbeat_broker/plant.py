@@ -38,6 +38,7 @@ MAX_PUMPS = 1000
 MEMORY_MS = 30 * HOUR_MS  # rolled in before the start; the slowest lag is one hour
 SIGMA_DAYS = 7  # of normal history from which a sensor's sigma is measured
 TOLERANCE = 0.012  # standard deviation between two pumps of one type
+RAMP_S = 40.0  # the drive's soft start: two lags of this length
 RUNNING = 0.3  # of the rated speed: above, a pump counts as running
 
 
@@ -172,8 +173,8 @@ def _draw_pump(seed: int, index: int) -> Pump:
         rated_rpm=1480.0,
         head=45.0 * off[0],
         slope=13.0 / rated_flow**2,
-        line=24.0 * off[1] / rated_flow**2,
-        static=8.0,
+        line=28.0 * off[1] / rated_flow**2,
+        static=4.0,
         volts=330.0 * off[4],
         shake=1.7 * off[5] ** 3,
     )
@@ -181,7 +182,8 @@ def _draw_pump(seed: int, index: int) -> Pump:
 
 def _physics(pump: Pump, asked: Duty, wear: Wear, *, noise: Floats, period_s: float) -> Floats:
     """Return the true (sensors, N) state, in the order of ``SENSORS``."""
-    n = lag(asked.speed, steps=25.0 / period_s)
+    ramp = float(__import__("os").environ.get("RAMP", "25")) / period_s
+    n = lag(lag(asked.speed, steps=ramp), steps=ramp)
     n = np.where(n < 0.02, 0.0, n)
     rough = wear.cavitation * np.abs(1.0 + 0.5 * noise[0])
     lifted = np.maximum(pump.head * n**2 * (1.0 - 0.03 * np.minimum(rough, 4.0)) - pump.static, 0.0)
