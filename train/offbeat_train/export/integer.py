@@ -35,7 +35,8 @@ GATE_LIMIT = 6.0  # sigmoid(6) = 0.9975
 CELL_LIMIT = 4.0  # tanh(4) = 0.9993
 OUTPUT_MARGIN = 1.5  # anomalies drive the output beyond what training showed
 LINEAR_LIMIT = 2.0 * CLIP  # the linear path's output
-SMALLEST = 1e-6  # a tensor that is always zero still needs a scale
+SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
+BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
 
 
 class _Value(NamedTuple):
@@ -101,7 +102,8 @@ class _Builder:
 
     def _product(self, x: _Value, kernel: Floats, bias: Floats | None, out: _Value) -> _Value:
         """Return ``out`` = x kernel + bias; rows of x are cut to the kernel's length."""
-        data, scale = quantized(kernel.T)
+        largest = 0.0 if bias is None else float(np.abs(bias).max())
+        data, scale = quantized(kernel.T, least=largest / x.scale / BIAS_LIMIT)
         inputs = [x.tensor, self.graph.constant(data, scale=scale), OPTIONAL]
         if bias is not None:
             unit = x.scale * scale
@@ -118,7 +120,7 @@ class _Builder:
 
     def _dense16(self, x: _Value, layer: Dense, reach: float) -> _Value:
         data, unit = quantized(layer.kernel.T)
-        width, scale = layer.kernel.shape[1], reach / INT16
+        width, scale = layer.kernel.shape[1], max(reach, SMALLEST) / INT16
         out = _Value(self.graph.tensor((1, width), np.int16, scale=scale), width, scale)
         bias_unit = x.scale * unit
         bias = np.rint(layer.bias.astype(np.float64) / bias_unit).astype(np.int64)
@@ -225,7 +227,8 @@ class _Builder:
         return out
 
 
-def quantized(kernel: Floats) -> tuple[NDArray[np.int8], float]:
-    """Round a matrix to int8 with one scale; returns both."""
+def quantized(kernel: Floats, *, least: float = 0.0) -> tuple[NDArray[np.int8], float]:
+    """Round a matrix to int8 with one scale of at least ``least``; returns both."""
     scale = max(float(np.abs(kernel).max()), SMALLEST) / INT8
+    scale = max(scale, least)
     return np.rint(kernel.astype(np.float64) / scale).astype(np.int8), scale

@@ -1,0 +1,104 @@
+"""The one module that knows a runtime; needs no cloud half, so both runtimes can be tested."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from offbeat_edge.errors import ModelError
+from offbeat_edge.interpreter import BATCHES, Interpreter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DATA = Path(__file__).parent / "data"
+MODEL = (DATA / "small_lstm.tflite").read_bytes()
+STORED = np.load(DATA / "small_lstm.npz")
+WINDOWS: NDArray[np.float64] = STORED["windows"].astype(np.float64)
+EXPECTED: NDArray[np.float64] = STORED["expected"]
+DELEGATE = pytest.mark.parametrize("delegate", [True, False], ids=["delegate", "plain"])
+PREPARED = {delegate: Interpreter(MODEL, delegate=delegate) for delegate in (True, False)}
+MANY = np.random.default_rng(0).normal(scale=2.0, size=(2 * max(BATCHES) + 5, 8, 2))
+ONE_BY_ONE = {
+    delegate: np.concatenate([run.reconstruct(window[None]) for window in MANY])
+    for delegate, run in PREPARED.items()
+}
+
+
+@DELEGATE
+def test_it_follows_the_float_network(delegate: bool) -> None:  # noqa: FBT001
+    error = PREPARED[delegate].reconstruct(WINDOWS) - EXPECTED
+    assert np.sqrt((error**2).mean()) < 0.04 * np.sqrt((EXPECTED**2).mean())
+
+
+@DELEGATE
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_results_do_not_depend_on_batching(delegate: bool, data: st.DataObject) -> None:  # noqa: FBT001
+    cuts = data.draw(st.sets(st.integers(1, len(MANY) - 1), max_size=6).map(sorted))
+    parts = np.split(MANY, cuts)
+    got = np.concatenate([PREPARED[delegate].reconstruct(part) for part in parts])
+    np.testing.assert_array_equal(got, ONE_BY_ONE[delegate])
+
+
+@DELEGATE
+def test_results_do_not_depend_on_what_ran_before(delegate: bool) -> None:  # noqa: FBT001
+    fresh = Interpreter(MODEL, delegate=delegate)
+    for count in (3, 1, 20, 2):
+        got = fresh.reconstruct(MANY[:count])
+        np.testing.assert_array_equal(got, ONE_BY_ONE[delegate][:count])
+
+
+def test_no_windows_give_no_reconstructions() -> None:
+    assert PREPARED[True].reconstruct(np.empty((0, 8, 2))).shape == (0, 8, 2)
+
+
+def test_the_windows_are_left_as_they_were() -> None:
+    windows = WINDOWS.copy()
+    PREPARED[True].reconstruct(windows)
+    np.testing.assert_array_equal(windows, WINDOWS)
+
+
+def test_values_are_rounded_to_the_nearest_step() -> None:
+    # Half the finest input step away, nothing may change; truncation would.
+    step = 10.0 / 32767
+    window = np.round(WINDOWS[:1] / step) * step
+    np.testing.assert_array_equal(
+        PREPARED[False].reconstruct(window), PREPARED[False].reconstruct(window - 0.4 * step)
+    )
+
+
+def test_the_runtime_says_what_it_is() -> None:
+    runtime = PREPARED[True].runtime
+    assert runtime.name in {"ai-edge-litert", "tflite-runtime"}
+    assert runtime.version[0].isdigit()
+    assert (runtime.arch, runtime.delegate) == (platform.machine(), "xnnpack")
+    assert PREPARED[False].runtime.delegate == "none"
+
+
+def test_the_shape_is_the_models() -> None:
+    assert (PREPARED[True].window, PREPARED[True].sensors) == (8, 2)
+
+
+def test_a_window_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"expected windows \(N, 8, 2\), got \(1, 2, 8\)"):
+        PREPARED[True].reconstruct(np.zeros((1, 2, 8)))
+
+
+# A file cut in the middle kills tflite-runtime 2.14: that is for a child process.
+@pytest.mark.parametrize("model", [b"", b"TFL3", b"not a model" * 50], ids=["0", "magic", "text"])
+def test_bytes_that_are_no_model_are_refused(model: bytes) -> None:
+    with pytest.raises(ModelError, match="expected a TFLite model"):
+        Interpreter(model)
+
+
+def test_a_float_model_is_refused() -> None:
+    model = (DATA / "float.tflite").read_bytes()
+    with pytest.raises(ModelError, match="expected quantized integers"):
+        Interpreter(model)
