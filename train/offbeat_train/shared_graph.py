@@ -42,7 +42,7 @@ class SharedGraph:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self._start = [keras.ops.convert_to_numpy(variable).copy() for variable in model.variables]
+        self._start = [variable.numpy().copy() for variable in model.variables]
         self._optimizer: Any = None  # the one whose variables are in the graph
         self._schedule: Any = None  # the one whose learning rate counts
         signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
@@ -63,7 +63,7 @@ class SharedGraph:
         if self._optimizer is None:
             self._optimizer = type(optimizer).from_config(optimizer.get_config())
             self._optimizer.build(self.model.trainable_variables)
-            self._fresh = [keras.ops.convert_to_numpy(variable).copy() for variable in self._optimizer.variables]
+            self._fresh = [variable.numpy().copy() for variable in self._optimizer.variables]
         for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
 
