@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_broker import provision, provision_status
+from offbeat_broker import provision, provision_init, provision_status
 from offbeat_edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     init.add_argument(
         "--host", action="append", required=True, help="name or address of the broker; repeatable"
     )
-    init.add_argument("--port", type=int, default=provision.DEFAULT_PORT, help="(%(default)s)")
+    init.add_argument("--port", type=int, default=provision_init.DEFAULT_PORT, help="(%(default)s)")
     for role, does in (
         ("gateway", "reads sensor topics, writes under its own name"),
         ("source", "writes sensor topics, nothing else"),
@@ -80,7 +80,7 @@ def _act(
 
 def _lines(args: argparse.Namespace, now: datetime) -> list[str]:
     if args.act == "init":
-        return provision.init(args.folder, hosts=args.host, port=args.port, now=now)
+        return provision_init.init(args.folder, hosts=args.host, port=args.port, now=now)
     if args.act == "renew":
         return provision.renew(args.folder, args.name, now=now)
     if args.act == "revoke":

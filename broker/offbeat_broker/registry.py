@@ -14,6 +14,7 @@ import fcntl
 import os
 import shutil
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -77,6 +78,20 @@ class Registry(msgspec.Struct, frozen=True, kw_only=True):
         """Return the revoked certificates: serial number → since when."""
         everyone = (i for identity in self.identities.values() for i in identity.certificates)
         return {int(issued.serial, 16): issued.revoked for issued in everyone if issued.revoked}
+
+
+def issued(serial: int, not_after: datetime) -> Issued:
+    """Return the entry of a new certificate."""
+    return Issued(serial=f"{serial:x}", not_after=stamp(not_after))
+
+
+def stamp(at: datetime) -> str:
+    """Write a time as the registry does.
+
+    >>> stamp(datetime(2026, 1, 1, tzinfo=UTC))
+    '2026-01-01T00:00:00Z'
+    """
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def load(folder: Path) -> Registry:

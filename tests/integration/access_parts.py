@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from offbeat_broker import provision
+from offbeat_broker import provision, provision_init
 from offbeat_edge import config as configs
 from offbeat_edge.link import Broker, Link, tls_context
 from offbeat_edge.log import Log
@@ -54,7 +54,7 @@ class Site:
         self.port = free_port()
         self.log = folder.parent / "log"
         self._broker: subprocess.Popen[bytes] | None = None
-        provision.init(folder, hosts=[HOST, "broker.plant"], port=self.port, now=self.now)
+        provision_init.init(folder, hosts=[HOST, "broker.plant"], port=self.port, now=self.now)
         conf = folder / "broker" / "mosquitto.conf"
         if os.geteuid() == 0:  # or Mosquitto becomes a user who cannot read this folder
             conf.write_text(conf.read_text() + "user root\n")

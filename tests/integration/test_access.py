@@ -15,7 +15,7 @@ import pytest
 from access_parts import HOST, TAKEN, WAIT, Honest, Peer, Site, needs_mosquitto, peer, tls
 from paho.mqtt import client as paho
 
-from offbeat_broker import access, provision
+from offbeat_broker import access, provision, provision_init
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_without_a_certificate_nobody_gets_in(site: Site) -> None:
 
 
 def test_a_certificate_of_another_authority_is_refused(site: Site, tmp_path: Path) -> None:
-    provision.init(tmp_path / "other", hosts=["x"], port=1, now=site.now)
+    provision_init.init(tmp_path / "other", hosts=["x"], port=1, now=site.now)
     provision.admit(tmp_path / "other", "gw1", role="gateway", topics=["a"], now=site.now)
     mark = site.mark()
     with peer(site, tmp_path / "other" / "gateway" / "gw1") as client:

@@ -12,7 +12,7 @@ pytest.importorskip("cryptography", reason="the extra `provision` is not install
 
 from cryptography import x509
 
-from offbeat_broker import provision, provision_status, registry
+from offbeat_broker import provision, provision_init, provision_status, registry
 from offbeat_broker.authority import LIFE, revoked_serials
 from offbeat_edge.errors import ConfigError
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     folder = tmp_path / "site"
-    provision.init(folder, hosts=["broker.plant"], port=8883, now=NOW)
+    provision_init.init(folder, hosts=["broker.plant"], port=8883, now=NOW)
     provision.admit(folder, "gw1", role="gateway", topics=["plant/#"], now=NOW)
     return folder
 
@@ -46,7 +46,7 @@ def listed(folder: Path) -> set[int]:
 
 def test_a_second_run_changes_nothing(site: Path) -> None:
     before = contents(site)
-    provision.init(site, hosts=["broker.plant"], port=8883, now=NOW + timedelta(days=1))
+    provision_init.init(site, hosts=["broker.plant"], port=8883, now=NOW + timedelta(days=1))
     lines = provision.admit(
         site, "gw1", role="gateway", topics=["plant/#"], now=NOW + timedelta(days=1)
     )
@@ -66,7 +66,7 @@ def test_no_file_or_folder_is_open_to_others(site: Path) -> None:
 
 def test_no_key_is_printed_or_kept_twice(tmp_path: Path) -> None:
     site = tmp_path / "site"
-    lines = provision.init(site, hosts=["broker.plant"], port=8883, now=NOW)
+    lines = provision_init.init(site, hosts=["broker.plant"], port=8883, now=NOW)
     lines += provision.admit(site, "ana", role="person", now=NOW)
     lines += provision.renew(site, "ana", now=NOW)
     keys = [path.read_bytes() for path in site.rglob("key.pem")]
@@ -79,20 +79,20 @@ def test_no_key_is_printed_or_kept_twice(tmp_path: Path) -> None:
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(ConfigError, match="a new or an empty folder"):
-        provision.init(tmp_path, hosts=["broker.plant"], port=8883, now=NOW)
+        provision_init.init(tmp_path, hosts=["broker.plant"], port=8883, now=NOW)
     assert contents(tmp_path) == {"mine": b"precious"}
 
 
 def test_another_host_for_an_authority_that_is_there_is_an_error(site: Path) -> None:
     before = contents(site)
     with pytest.raises(ConfigError, match=r"got other\.plant, 8883"):
-        provision.init(site, hosts=["other.plant"], port=8883, now=NOW)
+        provision_init.init(site, hosts=["other.plant"], port=8883, now=NOW)
     assert contents(site) == before
 
 
 def test_an_init_that_was_cut_off_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / ".site.new" / "authority").mkdir(parents=True)
-    provision.init(tmp_path / "site", hosts=["broker.plant"], port=8883, now=NOW)
+    provision_init.init(tmp_path / "site", hosts=["broker.plant"], port=8883, now=NOW)
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
