@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     Fault = Callable[[Floats, int, float, np.random.Generator], Floats]
 
 WINDOWS = 400  # perturbed for each fault and magnitude, over all splits
-MAGNITUDES = (1.0, 2.0, 4.0)  # of the sensor's scale
+LARGE = 4.0  # of the sensor's scale
+MAGNITUDES = (1.0, 2.0, LARGE)
 MARGIN = 0.02  # of caught windows; a smaller lead is no lead
 
 

@@ -1,0 +1,178 @@
+"""From histories to rows, windows and splits; what is too little is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fit_parts import START_MS, beat, history
+from hypothesis import given
+from hypothesis import strategies as st
+
+from offbeat_train.errors import DataError
+from offbeat_train.health import examine
+from offbeat_train.prepare import Prepared, prepare
+from offbeat_train.split import FOLDS, Windows, everything, splits, window_ends
+
+if TYPE_CHECKING:
+    from offbeat_train.history import History
+
+
+def prepared(made: History, **options: int) -> Prepared:
+    return prepare(made, examine(made), **options)
+
+
+def test_rows_are_scaled_with_the_recorded_numbers() -> None:
+    values = beat(1000)
+    result = prepared(history(values))
+    center = np.array([sensor.center for sensor in result.sensors])
+    scale = np.array([sensor.scale for sensor in result.sensors])
+    np.testing.assert_allclose(result.rows * scale + center, values)
+    assert np.abs(result.rows.std(axis=0) - 1.0).max() < 0.1
+
+
+def test_a_spike_does_not_flatten_the_scale() -> None:
+    values = beat(5000)
+    usual = prepared(history(values.copy())).sensors[0].scale
+    values[100, 0] = 1e6
+    assert prepared(history(values)).sensors[0].scale == pytest.approx(usual, rel=0.1)
+
+
+def test_jittered_times_get_a_nice_period() -> None:
+    jitter = np.random.default_rng(0).integers(-20, 21, 1000)
+    made = history(beat(1000), times_ms=START_MS + np.arange(1000) * 1000 + jitter)
+    assert prepared(made).plan.period_ms == 1000
+
+
+def test_a_slow_sensor_is_held_between_its_reports() -> None:
+    values = beat(1000)
+    values[np.arange(1000) % 10 != 0, 2] = np.nan
+    result = prepared(history(values))
+    assert result.plan.hold_ms == 30_000
+    assert len(result.rows) == 1000
+    assert [sensor.cadence_ms for sensor in result.sensors] == [1000, 1000, 10_000]
+
+
+def test_constant_and_dead_sensors_are_left_out_and_named() -> None:
+    values = beat(1000)
+    values[:, 1] = 5.0
+    result = prepared(history(values))
+    assert [sensor.name for sensor in result.sensors] == ["s0", "s2"]
+    assert "'s1'" in result.warnings[0]
+
+
+def test_a_two_valued_input_is_not_judged() -> None:
+    values = beat(1000)
+    values[:, 1] = np.arange(1000) // 100 % 2
+    assert [sensor.scored for sensor in prepared(history(values)).sensors] == [True, False, True]
+
+
+def test_only_a_restless_sensor_can_be_stuck() -> None:
+    values = beat(1000, width=2)
+    values[:, 1] = np.round(values[:, 1] / 5)
+    stuck = [sensor.stuck_steps for sensor in prepared(history(values)).sensors]
+    assert stuck[0] is not None
+    assert stuck[1] is None
+
+
+def test_the_plausible_range_holds_what_was_seen_and_more() -> None:
+    values = beat(1000)
+    sensor = prepared(history(values)).sensors[0]
+    assert sensor.low is not None
+    assert sensor.high is not None
+    assert sensor.low < values[:, 0].min() - 10
+    assert sensor.high > values[:, 0].max() + 10
+
+
+def test_sentinels_are_not_learned_from() -> None:
+    values = beat(1000)
+    values[500, 0] = -9999.0
+    assert prepared(history(values)).rows.min() > -5
+
+
+def test_too_little_data_says_what_is_needed_and_what_there_was() -> None:
+    with pytest.raises(DataError, match=r"at least 96 complete rows.*got 50") as caught:
+        prepared(history(beat(50)))
+    assert (caught.value.needed, caught.value.got) == (96, 50)
+
+
+def test_rows_without_a_common_time_are_too_little_and_name_the_sensor() -> None:
+    values = beat(1000)
+    values[20:, 1] = np.nan
+    with pytest.raises(DataError, match="'s1' is missing in 9"):
+        prepared(history(values))
+
+
+def test_only_constant_sensors_are_refused() -> None:
+    with pytest.raises(DataError, match=r"sensor that changes, got 's0' \(always 3\)"):
+        prepared(history(np.full((500, 1), 3.0)))
+
+
+def test_windows_span_neither_gaps_nor_cuts_nor_assets() -> None:
+    times = START_MS + np.arange(900) * 1000
+    times[300:] += 3_600_000
+    result = prepared(history(beat(900), times_ms=times, cuts=(600,), assets=2), window=16)
+    assert int(result.run[-1]) == 5
+    ends = everything(result).ends
+    held = 3  # steps after the gap's edge, as on the device
+    assert len(ends) == 2 * (3 * (300 - 15) + held)
+    assert (result.run[ends] == result.run[ends - 15]).all()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1, max_size=8),
+    st.integers(1, 6),
+)
+def test_a_window_lies_in_one_run_and_one_part(runs: list[tuple[int, int]], size: int) -> None:
+    run = np.concatenate([np.full(length, n) for n, (_, length) in enumerate(runs)])
+    part = np.concatenate([np.full(length, kind - 1) for kind, length in runs])
+    made = prepared(history(beat(200)), window=8)
+    plan = type(made.plan)(period_ms=1, hold_ms=1, window=size, stride=1)
+    cut = Prepared(plan=plan, sensors=made.sensors, rows=made.rows[: len(run)], run=run,
+                   place=made.place, times_ms=made.times_ms, warnings=())  # fmt: skip
+    found = set(window_ends(cut, part).tolist())
+    for end in range(len(run)):
+        span = slice(end - size + 1, end + 1)
+        whole = end >= size - 1 and len(set(run[span])) == 1 and part[end] >= 0
+        assert (end in found) == whole
+
+
+def test_a_long_history_is_split_once_and_in_time_order() -> None:
+    result = prepared(history(beat(8000)), window=16)
+    (split,) = splits(result)
+    assert split.train.ends.max() < split.validation.ends.min() - 15
+    assert split.validation.ends.max() < split.held_out.ends.min() - 15
+
+
+def test_a_short_history_is_held_out_block_by_block() -> None:
+    found = splits(prepared(history(beat(1200)), window=16))
+    assert len(found) == FOLDS
+    for split in found:
+        held = {row for end in split.held_out.ends for row in range(end - 15, end + 1)}
+        others = np.concatenate([split.train.ends, split.validation.ends])
+        assert not held & {row for end in others for row in range(end - 15, end + 1)}
+    together = np.concatenate([split.held_out.ends for split in found])
+    assert len(np.unique(together)) == len(together) == 1200 - FOLDS * 15
+
+
+def test_runs_of_held_out_windows_are_contiguous() -> None:
+    times = START_MS + np.arange(8000) * 1000
+    times[7500:] += 3_600_000
+    (split,) = splits(prepared(history(beat(8000), times_ms=times), window=16))
+    steps = np.diff(split.held_out.ends)
+    assert (steps[np.diff(split.run) == 0] == split.stride).all()
+    assert split.run[-1] == 1
+
+
+def test_stretches_too_short_for_the_parts_are_refused() -> None:
+    made = prepared(history(beat(400), cuts=tuple(range(20, 400, 20))), window=20)
+    with pytest.raises(DataError, match="shorter --window"):
+        splits(made)
+
+
+def test_windows_are_views_until_asked_for() -> None:
+    rows = np.arange(20.0).reshape(10, 2)
+    windows = Windows(rows, np.array([3, 9]), 4)
+    assert windows.shape == (2, 4, 2)
+    np.testing.assert_array_equal(windows[np.array([1])][0], rows[6:10])
