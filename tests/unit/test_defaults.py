@@ -96,12 +96,13 @@ def test_principal_directions_are_the_same_by_either_product(shape: tuple[int, i
 
 
 def test_flags_are_inputs_and_resting_sensors_are_judged() -> None:
-    rows = np.zeros((100, 4))
+    rows = np.zeros((100, 6))
     rows[::7, 0] = 1.0  # a command
     rows[:, 1] = 20.0  # at rest
     rows[:, 2] = np.arange(100)
     rows[::2, 3] = -1.0  # two values, but not a flag
-    assert choose_judged(rows).tolist() == [False, True, True, True]
+    rows[:, 4] = 1.0  # always on
+    assert choose_judged(rows).tolist() == [False, True, True, True, True, False]
 
 
 def test_flags_alone_are_judged_when_they_change() -> None:

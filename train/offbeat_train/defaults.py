@@ -95,13 +95,14 @@ def choose_judged(rows: Floats) -> NDArray[np.bool_]:
 
     A flag, only ever 0 or 1, is a command or a state: an input that explains
     the others, itself decided elsewhere.  Everything else is judged, a sensor
-    at rest above all: when it moves, something happened.  Where all are flags,
-    those that change are judged.
+    at rest above all, one that always held 1 too: when it moves, something
+    happened.  Where all are flags, those that change are judged.
     """
-    flags = np.isin(rows, (0.0, 1.0)).all(axis=0)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    flags = np.isin(rows, (0.0, 1.0)).all(axis=0) & (low == 0.0)
     if not flags.all():
         return np.asarray(~flags, dtype=np.bool_)
-    moving = rows.max(axis=0) > rows.min(axis=0)
+    moving = high > low
     return np.asarray(moving if moving.any() else ~moving, dtype=np.bool_)
 
 
