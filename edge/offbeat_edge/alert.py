@@ -39,6 +39,7 @@ class Lifecycle(msgspec.Struct, array_like=True):
     seq: int = 0  # of the next event
     peak: float = 0.0
     told: float = 0.0  # the peak people last heard of
+    alert: str | None = None  # its identity while open, whatever model takes over
 
 
 def severity_of(peak: float) -> Severity:
@@ -100,5 +101,5 @@ def _while_open(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) ->
 
 def ended(life: Lifecycle) -> None:
     """Forget an alert whose ``end`` has been written."""
-    life.start_ms = life.below_ms = None
+    life.start_ms = life.below_ms = life.alert = None
     life.seq, life.peak, life.told = 0, 0.0, 0.0

@@ -48,8 +48,7 @@ class AlertBook:
 
     def open_alert(self, kind: Kind) -> str | None:
         """Return the id of the open alert of a kind."""
-        start_ms = self.lives[kind].start_ms
-        return None if start_ms is None else self.alert_id(kind, start_ms)
+        return self.lives[kind].alert
 
     def alert_id(self, kind: Kind, start_ms: int) -> str:
         """Return 32 hex digits that name an alert: SHA-256 of what makes it that one."""
@@ -75,7 +74,9 @@ class AlertBook:
     def _event(self, kind: Kind, event: EventType, moment: Moment, told: str) -> AlertEvent:
         life = self.lives[kind]
         start_ms = moment.time_ms if life.start_ms is None else life.start_ms
-        name = self.alert_id(kind, start_ms)
+        if life.alert is None:
+            life.alert = self.alert_id(kind, start_ms)
+        name = life.alert
         end_ms = moment.time_ms if event == "end" else None
         scored = kind == "anomaly"
         seq = life.seq

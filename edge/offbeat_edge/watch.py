@@ -123,11 +123,13 @@ class Watch:
         if all(value != value for value in values):  # noqa: PLR0124 - NaN: absent
             out.drops.append(no_sensor(self.asset, self.model))
             return []
+        before = self.aligner.state.newest
         rows, drops = self.aligner.push(sample.time_ms, values)
         for drop in drops:
             detail = f"{self.asset}: sample of {iso(drop.time_ms)} not used"
             out.drops.append(Reject(drop.reason, detail, ""))
-        if self.silent_ms:
+        # Old samples, come again, do not end a silence: it would begin under the same id.
+        if self.silent_ms and self.aligner.state.newest != before:
             self._heard(out)
         return [self._due(row) for row in rows]
 

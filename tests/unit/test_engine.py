@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -214,3 +215,32 @@ def test_every_row_gets_the_score_in_force(model: Model) -> None:
     rows = row_scores(times, scores, period_ms=1000, stride=2)
     assert [r is None for r in rows[:3]] == [True] * 3
     assert all(r is not None for r in rows[5:])
+
+
+def test_a_redelivered_sample_does_not_end_a_silence(model: Model) -> None:
+    engine = engine_for(model)
+    engine.feed(calm_then_hot()[:10])
+    engine.idle(60_000)
+    assert engine.feed(calm_then_hot()[:10]).events == []
+    ids = [e.id for e in engine.feed(calm_then_hot()[10:11]).events]
+    assert [i.rpartition("/")[2] for i in ids] == ["1"]
+
+
+def test_an_alert_keeps_its_identity_when_another_model_takes_over(
+    model: Model, manifest: Manifest
+) -> None:
+    first = engine_for(model)
+    opened = events_of(first, calm_then_hot()[:26], 5)
+    assert [e.type for e in opened][0:1] == ["new"]
+    spec = msgspec.structs.replace(manifest.model, name="other")
+    heir = Model(
+        manifest=msgspec.structs.replace(manifest, model=spec),
+        digest="e" * 64,
+        config_digest="c",
+        interpreter=model.interpreter,
+    )
+    second = engine_for(heir)
+    second.restore(first.snapshot())
+    told = [e for e in events_of(second, calm_then_hot()[26:], 5) if e.kind == "anomaly"]
+    assert {e.alert for e in told} == {opened[0].alert}
+    assert told[-1].type == "end"
