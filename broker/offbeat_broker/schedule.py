@@ -45,7 +45,7 @@ SHAPES: dict[FaultKind, Shape] = {
     "cavitation": Shape((30.0, 60.0), (4.0, 8.0)),
     "clogging": Shape((80.0, 140.0), (2.5, 4.5)),
     "sensor_stuck": Shape((120.0, 180.0), (0.0, 0.0), MOVING),
-    "sensor_drift": Shape((150.0, 210.0), (3.0, 6.0), STEADY),
+    "sensor_drift": Shape((150.0, 210.0), (4.0, 8.0), STEADY),
     "spike": Shape((0.7, 2.0), (6.0, 12.0), STEADY),
     # One instrument: a silent asset is told by the clock on the wall, not by event time.
     "dropout": Shape((20.0, 40.0), (0.0, 0.0), STEADY),
