@@ -45,6 +45,7 @@ PRIMARY: dict[FaultKind, str] = {
     "clogging": "flow",
 }
 NEEDS_SENSOR: tuple[FaultKind, ...] = ("sensor_stuck", "sensor_drift", "spike")
+LOSSES: tuple[FaultKind, ...] = ("leak", "clogging")  # their primary sensor reads less
 UNSIZED: tuple[FaultKind, ...] = ("sensor_stuck", "dropout")  # magnitude means nothing
 
 ROUGHNESS = 0.35  # mm/s of vibration per unit of cavitation

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offbeat_broker.faults import KINDS, UNSIZED, Fault, FaultKind, Truth
+from offbeat_broker.faults import KINDS, LOSSES, UNSIZED, Fault, FaultKind, Truth
 from offbeat_broker.plant import SENSORS
 from offbeat_broker.signals import HOUR_MS
 from offbeat_edge.schema import iso
@@ -130,6 +130,7 @@ def truth(plant: Plant, fault: Fault, *, period_ms: int) -> Truth:
     primary = fault.primary
     sized = fault.kind not in UNSIZED and primary is not None
     sigma = plant.sigma[primary] if primary else 1.0
+    sign = -1.0 if fault.kind in LOSSES else 1.0
     return Truth(
         asset=fault.asset,
         kind=fault.kind,
@@ -139,7 +140,7 @@ def truth(plant: Plant, fault: Fault, *, period_ms: int) -> Truth:
         end=iso(fault.end_ms),
         end_ms=fault.end_ms,
         magnitude=fault.magnitude if sized else None,
-        magnitude_units=round(fault.magnitude * sigma, 4) if sized else None,
+        magnitude_units=round(sign * fault.magnitude * sigma, 4) if sized else None,
         deviation=_deviation(plant, fault, period_ms),
         unit=SENSORS[primary].unit if primary else "",
     )

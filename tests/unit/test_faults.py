@@ -175,7 +175,7 @@ def test_too_many_faults_for_the_time_are_refused() -> None:
 def test_ground_truth_says_what_really_happened() -> None:
     leak = schedule.truth(PLANT, ALL[1], period_ms=PERIOD)
     assert leak.unit == "m3/h"
-    assert leak.magnitude_units == pytest.approx(1.5 * PLANT.sigma["flow"], rel=1e-3)
+    assert leak.magnitude_units == pytest.approx(-1.5 * PLANT.sigma["flow"], rel=1e-3)
     assert leak.deviation is not None
     assert 0.7 < leak.deviation < 2.0
     silent = schedule.truth(PLANT, ALL[7], period_ms=PERIOD)

@@ -7,6 +7,7 @@ Exit code 0: the loop did its job by the rules that it prints; 1: it did not.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from offbeat_train.demo import Demo
 
 if TYPE_CHECKING:
     import argparse
+
+PIPE_WIDTH = 150  # columns
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,5 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo."""
     if args.seed < 0:
         raise ConfigError([f"--seed: expected an integer of at least 0, got {args.seed}"])
-    demo = Demo(out=args.out, seed=args.seed, console=Console())
+    # A file or a pipe has no width; the summary's table needs some.
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    demo = Demo(out=args.out, seed=args.seed, console=console)
     return 0 if demo.run() else 1

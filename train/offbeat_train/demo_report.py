@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from offbeat_train.demo_judge import Outcome, Verdict
 
 SCHEMA = "1.0"
+TEXT = (2, 6)  # columns of words, aligned left
 HEAD = ("start", "asset", "fault", "magnitude", "caught", "after", "what the alert said")
 MINUTE_MS = 60_000
 
@@ -60,7 +61,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         magnitude(fault),
         "no" if alert is None else "yes",
         "" if delay is None else f"{delay / MINUTE_MS:.0f} min",
-        "" if alert is None else alert.message,
+        "" if alert is None else _message(alert),
     )
 
 
@@ -74,7 +75,7 @@ def table(verdict: Verdict) -> Table:
     for event in verdict.false_alarms:
         out.add_row(
             iso(event.time_ms)[11:16], event.asset, "none: a false alarm", "", "", "",
-            event.message, style="yellow",
+            _message(event), style="yellow",
         )  # fmt: skip
     return out
 
@@ -107,8 +108,13 @@ def write(out: Path, verdict: Verdict, scores: Scores, *, seed: int, seconds: fl
     (out / "demo.html").write_text(page, encoding="utf-8")
 
 
+def _message(event: AlertEvent) -> str:
+    """Return what the alert says; the asset has a column of its own."""
+    return event.message.removeprefix(f"{event.asset}: ")
+
+
 def _false(event: AlertEvent) -> tuple[str, ...]:
-    return (iso(event.time_ms)[11:16], event.asset, "false alarm", "", "", "", event.message)
+    return (iso(event.time_ms)[11:16], event.asset, "false alarm", "", "", "", _message(event))
 
 
 def _html_rules(verdict: Verdict) -> str:
@@ -118,11 +124,15 @@ def _html_rules(verdict: Verdict) -> str:
 
 
 def _html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines
+    body = "".join(f"<tr>{_cells('td', line)}</tr>" for line in lines)
+    return f'<div class="wide"><table><tr>{_cells("th", head)}</tr>{body}</table></div>'
+
+
+def _cells(tag: str, line: Sequence[str]) -> str:
+    left = ' style="text-align: left"'
+    return "".join(
+        f"<{tag}{left if i in TEXT else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(line)
     )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
 
 
 def _timeline(verdict: Verdict, scores: Mapping[str, list[tuple[int, float]]]) -> str:
