@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     Floats32 = NDArray[np.float32]
 
 RANK_WINDOWS = 5_000  # looked at to choose the rank of the linear path
-SAMPLE = 20_000  # windows from which the linear path and the scales are taken
+SAMPLE = 20_000  # windows from which the linear path and the scales are taken, at most ...
+SAMPLE_CELLS = 10_000_000  # ... and numbers in them
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
 BLIND = 0.5  # of large injected faults; with fewer caught, nobody should rely on it
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
@@ -190,7 +191,7 @@ class _School:
     ) -> Trained:
         shared, spec = self._shared, self._spec
         shared.restart()
-        sample = windows.spread(SAMPLE)
+        sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
         _set_linear(shared.model, linear_path(sample), spec.rank)
         losses = train(
             shared,
@@ -199,7 +200,7 @@ class _School:
             epochs=epochs, seed=self._seed,
             on_epoch=lambda epoch, loss, val: self._on.epoch(epoch, epochs, loss, val),
         )  # fmt: skip
-        tflite = export(shared.model, spec, sample.astype(np.float32))
+        tflite = export(shared.model, spec, sample.astype(np.float32, copy=False))
         proof = held_out.spread(parity.WINDOWS)
         floats = shared.predict(np.clip(proof, -CLIP, CLIP).astype(np.float32))
         return Trained(

@@ -41,8 +41,10 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     cut = np.clip(sample, low, high)
     center = cut.mean(axis=0)
     spread = cut.std(axis=0)
-    whole = values.std(axis=0)
-    floor = TINY * np.maximum(np.abs(values).max(axis=0), 1.0)
+    # By column: a million rows need no copy of themselves.
+    whole = np.array([column.std() for column in values.T])
+    largest = np.array([max(-column.min(), column.max(), 1.0) for column in values.T])
+    floor = TINY * largest
     spread = np.where(spread > floor, spread, np.where(whole > floor, whole, 1.0))
     return center, spread
 

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-GOLDEN_NORMAL = 12  # windows as they were ...
-GOLDEN_FAULTY = 4  # ... and with a fault
+GOLDEN_MOST, GOLDEN_LEAST = 16, 4  # windows, every fourth with a fault
+GOLDEN_CELLS = 8192  # numbers in all of them, about: a bundle travels far
+GOLDEN_GRAIN = 1 / 256  # scales; golden inputs are rounded so that they compress
 GOLDEN_FAULT = 6.0  # scales
 EPSILON_FLOOR = 0.02  # score units; what a runtime not listed may differ by, at least
 EPSILON_FACTOR = 4.0  # times what delegates differed by here
@@ -157,14 +158,13 @@ def ask(fitted: Fitted) -> Answers:
 
 
 def _candidates(fitted: Fitted) -> Floats:
-    """Take held-out windows, some with faults, (N, T, F) scaled."""
+    """Take held-out windows, every fourth with a fault, (N, T, F) scaled."""
     rng = np.random.default_rng(fitted.options.seed)
-    normal = fitted.splits[-1].held_out.spread(GOLDEN_NORMAL)
-    base = fitted.splits[0].held_out.spread(GOLDEN_FAULTY)
+    count = max(GOLDEN_LEAST, min(GOLDEN_MOST, GOLDEN_CELLS // fitted.spec.size))
+    windows = fitted.splits[-1].held_out.spread(count)
     targets = [index for index, sensor in enumerate(fitted.prepared.sensors) if sensor.scored]
     faults = [FAULTS[name] for name in ("offset", "drift", "noise", "offset")]
-    faulty = [
-        fault(window, targets[n % len(targets)], GOLDEN_FAULT, rng)
-        for n, (window, fault) in enumerate(zip(base, faults, strict=False))
-    ]
-    return np.concatenate([normal, np.stack(faulty)])
+    for turn, place in enumerate(range(0, len(windows), 4)):
+        fault, target = faults[turn % len(faults)], targets[turn % len(targets)]
+        windows[place] = fault(windows[place], target, GOLDEN_FAULT, rng)
+    return np.rint(windows / GOLDEN_GRAIN) * GOLDEN_GRAIN

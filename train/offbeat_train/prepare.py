@@ -10,7 +10,9 @@ dropped and named; too little data is an error with the figures.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,7 @@ NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15
            30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
            7_200_000, 14_400_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000)  # fmt: skip
 NICE_TOLERANCE = 0.05  # relative; clocks jitter
+PIECE = 500_000  # rows handled at a time; a longer stretch is cut there
 INCOMPLETE_SHARE = 0.5  # of grid rows; more is worth a warning
 
 
@@ -65,6 +68,11 @@ class Prepared:
     place: Floats
     times_ms: Ints
     warnings: tuple[str, ...]
+
+    @cached_property
+    def rows32(self) -> NDArray[np.float32]:
+        """The rows as the network trains on them."""
+        return self.rows.astype(np.float32)
 
 
 def prepare(
@@ -97,9 +105,17 @@ def prepare(
                 stride=stride or choose_stride(chosen))  # fmt: skip
     return Prepared(
         plan=plan, sensors=sensor_specs(usable, center, spread, period_ms=period, window=chosen),
-        rows=scale(rows.values, center, spread), run=rows.run, place=rows.place,
+        rows=_scaled(rows.values, center, spread), run=rows.run, place=rows.place,
         times_ms=rows.times_ms, warnings=(*warnings, *grids.warnings()),
     )  # fmt: skip
+
+
+def _scaled(values: Floats, center: Floats, spread: Floats) -> Floats:
+    """Scale as the device does, in place."""
+    for start in range(0, len(values), PIECE):
+        part = slice(start, start + PIECE)
+        values[part] = scale(values[part], center, spread)
+    return values
 
 
 def choose_period(sensors: tuple[SensorHealth, ...]) -> int:
@@ -148,17 +164,21 @@ class _Grids:
     def add(self, name: str, recording: Recording, columns: list[int]) -> None:
         self.names.append(name)
         for stretch in recording.stretches():
-            values = self._clean(recording.values[stretch], columns)
-            grid = resample(recording.times_ms[stretch], values, period_ms=self.period,
-                            hold_ms=self.hold)  # fmt: skip
-            self.steps += len(grid.steps)
-            self.absent += np.isnan(grid.values).sum(axis=0)
-            broken = np.flatnonzero(np.diff(grid.steps[grid.valid]) != 1) + 1
-            kept = grid.values[grid.valid]
-            for part in np.split(np.arange(len(kept)), broken):
-                if part.size:
-                    own = slice(int(part[0]), int(part[-1]) + 1)
-                    self.runs.append((len(self.names) - 1, grid.steps[grid.valid][own], kept[own]))
+            for start in range(stretch.start, stretch.stop, PIECE):
+                piece = slice(start, min(start + PIECE, stretch.stop))
+                values = self._clean(recording.values[piece], columns)
+                self._add_piece(recording.times_ms[piece], values)
+
+    def _add_piece(self, times_ms: Ints, values: Floats) -> None:
+        grid = resample(times_ms, values, period_ms=self.period, hold_ms=self.hold)
+        self.steps += len(grid.steps)
+        self.absent += np.isnan(grid.values).sum(axis=0)
+        steps, kept = grid.steps[grid.valid], grid.values[grid.valid]
+        edges = [0, *(np.flatnonzero(np.diff(steps) != 1) + 1).tolist(), len(steps)]
+        asset = len(self.names) - 1
+        for first, end in itertools.pairwise(edges):
+            if end > first:
+                self.runs.append((asset, steps[first:end], kept[first:end]))
 
     def _clean(self, values: Floats, columns: list[int]) -> Floats:
         whole = columns == list(range(values.shape[1]))

@@ -12,7 +12,7 @@ network that never saw it, and the last network trains on everything.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from offbeat_train.prepare import Prepared
 
     Floats = NDArray[np.float64]
+    Floats32 = NDArray[np.float32]
     Ints = NDArray[np.int64]
 
 FOLDS = 4
 FOLD_ROWS = 6_000  # with fewer rows, blocks are held out in turn
 TRAIN_SHARE, VALIDATION_SHARE = 0.65, 0.15  # of each asset's rows; the rest calibrates
-HELD_OUT_WINDOWS = 20_000  # calibrated on at most about this many
+HELD_OUT_CELLS = 8_000_000  # numbers in all held-out windows, about, at most
 MIN_WINDOWS = 4  # in each part
 
 
@@ -38,16 +39,16 @@ class Windows:
 
     Parameters
     ----------
-    rows : (S, F) float64, scaled.
+    rows : (S, F) float64 or float32, scaled.
     ends : (N,) int64, the row at which each window ends.
     size : T.
     """
 
     ndim = 3
 
-    def __init__(self, rows: Floats, ends: Ints, size: int) -> None:
+    def __init__(self, rows: Floats | Floats32, ends: Ints, size: int) -> None:
         view = np.lib.stride_tricks.sliding_window_view(rows, size, axis=0)
-        self._view = view.swapaxes(1, 2)
+        self._view: NDArray[Any] = view.swapaxes(1, 2)
         self.ends = ends
         self.size = size
         self.shape = (len(ends), size, rows.shape[1])
@@ -57,7 +58,7 @@ class Windows:
         return len(self.ends)
 
     def __getitem__(self, index: NDArray[np.intp] | slice) -> Floats:
-        """Copy some windows, (n, T, F) float64."""
+        """Copy some windows, (n, T, F), in the rows' type."""
         picked: Floats = self._view[self.ends[index] - (self.size - 1)]
         return picked
 
@@ -119,7 +120,7 @@ def splits(prepared: Prepared) -> list[Split]:
 def everything(prepared: Prepared) -> Windows:
     """Give every window of the history."""
     ends = window_ends(prepared, np.zeros(len(prepared.rows), dtype=np.int64))
-    return Windows(prepared.rows, ends, prepared.plan.window)
+    return Windows(prepared.rows32, ends, prepared.plan.window)
 
 
 def window_ends(prepared: Prepared, part: Ints) -> Ints:
@@ -155,15 +156,17 @@ def _split(
     in_held, in_validation = _within(prepared, held), _within(prepared, validation)
     rest = ~in_held & ~in_validation
     in_train = rest if train is None else rest & _within(prepared, train)
-    stride = max(1, min(prepared.plan.stride, int(in_held.sum()) // HELD_OUT_WINDOWS))
+    most = HELD_OUT_CELLS // (size * rows.shape[1]) + 1
+    stride = max(1, min(prepared.plan.stride, -(-int(in_held.sum()) // most)))
     held_ends = _marked(prepared, in_held)
     held_ends = held_ends[held_ends % stride == 0]
+    short = prepared.rows32
     gap = np.ones(len(held_ends), dtype=bool)
     gap[1:] = np.diff(held_ends) != stride
     return Split(
         name=name,
-        train=Windows(rows, _marked(prepared, in_train), size),
-        validation=Windows(rows, _marked(prepared, in_validation), size),
+        train=Windows(short, _marked(prepared, in_train), size),
+        validation=Windows(short, _marked(prepared, in_validation), size),
         held_out=Windows(rows, held_ends, size),
         run=np.cumsum(gap) - 1,
         stride=stride,
