@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from offbeat_edge.outbox import Outbox
     from offbeat_edge.payload import Decoder
     from offbeat_edge.schema import Sample
+    from offbeat_edge.store import OutboxSize
     from offbeat_edge.voice import Rejects, Scores, States, Topics
     from offbeat_edge.watch import Outputs
 
 COMMIT_S = 1.0  # nothing waits longer for its commit
 DRY_S = 0.020  # a socket quiet for this long may be a broker that waits for us
 POLL_S = 0.25  # the longest sleep of an idle loop
-IDLE_S = 1.0  # between two looks at connected silence
+IDLE_MS = 250  # of connected silence, counted at a time
+MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or overloaded
 
 
 class Parts(NamedTuple):
@@ -97,7 +99,9 @@ class Daemon:
         self._owed: list[Message] = []
         self._owed_most = 1  # on this connection
         self._generation = 0
-        self._heard_at = self._idled_at = self._committed_at = self._started
+        self._heard_at = self._turned_at = self._committed_at = self._started
+        self._listening = False  # connected and drained at the last turn
+        self._silent_ms = 0.0  # not yet told to the engine
         self._health_at = self._watchdog_at = self._started
 
     def run(self) -> int:
@@ -105,8 +109,8 @@ class Daemon:
         self._start()
         while not self.stopping:
             messages = self._parts.link.poll(self._patience())
-            self._take(messages)
             self._let_silence_pass()
+            self._take(messages)
             if self._commit_due():
                 self._commit()
             self._publish()
@@ -190,12 +194,15 @@ class Daemon:
     def _let_silence_pass(self) -> None:
         """Count time only while connected and drained: backlog is not silence."""
         now = self._now()
-        if not (self._parts.link.ready and self._parts.link.drained):
-            self._idled_at = now
-        elif now - self._idled_at >= IDLE_S:
-            elapsed_ms = int((now - self._idled_at) * 1000)
-            self._idled_at = now
-            self._tell(self._parts.durable.idle(elapsed_ms))
+        elapsed, self._turned_at = now - self._turned_at, now
+        listening = self._parts.link.ready and self._parts.link.drained
+        if listening and self._listening and elapsed < MAX_TURN_S:
+            self._silent_ms += elapsed * 1000
+        self._listening = listening
+        if self._silent_ms >= IDLE_MS:
+            whole = int(self._silent_ms)
+            self._silent_ms -= whole
+            self._tell(self._parts.durable.idle(whole))
 
     def _commit_due(self) -> bool:
         """Whether to commit now.
@@ -249,7 +256,7 @@ class Daemon:
             degraded=self._degraded(models),
             models=models,
             mqtt=mqtt_health(link, self._durable_rate()),
-            spool=self._gauge.read(self._parts.durable.outbox_size(), now),
+            spool=self._gauge.read(self._waiting(), now),
             counters={
                 **tally.counters,
                 "commits": self._parts.durable.commits,
@@ -272,6 +279,11 @@ class Daemon:
         reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
         reasons += [f"{link.sessions_lost} sessions lost"] if link.sessions_lost else []
         return reasons
+
+    def _waiting(self) -> OutboxSize:
+        """What waits for the broker, less what it has and the disk still holds."""
+        size = self._parts.durable.outbox_size()
+        return size._replace(rows=max(0, size.rows - len(self._parts.outbox.done)))
 
     def _durable_rate(self) -> float | None:
         """Messages a second that the window and the disk allow."""

@@ -19,14 +19,15 @@ import msgspec
 
 from offbeat_edge.errors import StateRefused, StoreError
 from offbeat_edge.journal import JournalDecoder, JournalEncoder
-from offbeat_edge.store import Outgoing, Row
+from offbeat_edge.store import OutboxSize, Outgoing, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from offbeat_edge.journal import Entry, Silence
     from offbeat_edge.log import Log
     from offbeat_edge.schema import AssetState, Sample
-    from offbeat_edge.store import OutboxSize, Store
+    from offbeat_edge.store import Store
     from offbeat_edge.watch import Outputs
 
 GRACE_S = 30.0  # without acknowledgements while the disk refuses
@@ -102,7 +103,7 @@ class Durable:
         self._now = monotonic
         self._encoder = JournalEncoder()
         self._samples: list[Sample] = []
-        self._idle_ms = 0
+        self._silences: list[Silence] = []
         self._outgoing: deque[Outgoing] = deque()
         self._volatile = 0  # rows that ever left the front of _outgoing
         self._failed_at: float | None = None
@@ -140,8 +141,8 @@ class Durable:
         return self._keep(self._engine.feed(samples))
 
     def idle(self, elapsed_ms: int) -> Outputs:
-        """Let connected silence pass; it joins the next commit."""
-        self._idle_ms += elapsed_ms
+        """Let connected silence pass; it joins the next commit, but makes none due."""
+        self._note_silence(elapsed_ms)
         return self._keep(self._engine.idle(elapsed_ms))
 
     def commit(self, *, delivered: Iterable[int] = (), snapshot: bool = False) -> bool:
@@ -192,8 +193,18 @@ class Durable:
             self._volatile += 1
 
     def outbox_size(self) -> OutboxSize:
-        """Return how much waits for the broker."""
-        return self._store.outbox_size()
+        """Return how much waits for the broker; while the disk refuses, in memory."""
+        try:
+            size = self._store.outbox_size()
+        except StoreError:
+            size = OutboxSize(0, 0, None, {})
+        if not self._volatile_now():
+            return size
+        held = sum(len(out.payload) for out in self._outgoing)
+        dropped = {**size.dropped, "alert": size.dropped.get("alert", 0) + self.volatile_dropped}
+        return size._replace(
+            rows=size.rows + len(self._outgoing), bytes=size.bytes + held, dropped=dropped
+        )
 
     @property
     def journal_bytes(self) -> int:
@@ -223,9 +234,7 @@ class Durable:
         try:
             for blob in self._store.journal():
                 entry = decoder.decode(blob)
-                self._engine.feed(entry.samples)
-                if entry.idle_ms:
-                    self._engine.idle(entry.idle_ms)
+                self._tell_again(entry)
                 count += len(entry.samples)
                 stamp = max([stamp, *(s.time_ms for s in entry.samples if not s.own_time)])
                 alive()
@@ -233,6 +242,23 @@ class Durable:
             self._lose("journal_damaged", str(error))
             self._behind = True
         return Recovered(fresh, count, stamp)
+
+    def _tell_again(self, entry: Entry) -> None:
+        """Feed the engine one entry, in the very order of the first time."""
+        told = 0
+        for position, elapsed_ms in entry.silences:
+            self._engine.feed(entry.samples[told:position])
+            self._engine.idle(elapsed_ms)
+            told = position
+        self._engine.feed(entry.samples[told:])
+
+    def _note_silence(self, elapsed_ms: int) -> None:
+        if self._behind:
+            return
+        position = len(self._samples)
+        if self._silences and self._silences[-1][0] == position:
+            elapsed_ms += self._silences.pop()[1]
+        self._silences.append((position, elapsed_ms))
 
     def _keep(self, out: Outputs) -> Outputs:
         for event in out.events:
@@ -242,8 +268,8 @@ class Durable:
 
     def _write(self, delivered: list[int], *, snapshot: bool) -> None:
         journal = b""
-        if (self._samples or self._idle_ms) and not snapshot:
-            journal = self._encoder.encode(self._samples, idle_ms=self._idle_ms)
+        if (self._samples or self._silences) and not snapshot:
+            journal = self._encoder.encode(self._samples, self._silences)
         if self.problem is not None:
             self._reopen()
         self._store.commit(
@@ -255,7 +281,7 @@ class Durable:
         self._encoder.written()
         if snapshot:
             self._encoder = JournalEncoder()
-        self._samples, self._idle_ms, self._behind = [], 0, False
+        self._samples, self._silences, self._behind = [], [], False
         self._volatile += len(self._outgoing)
         self._outgoing.clear()
         if self.problem is not None:
@@ -278,7 +304,7 @@ class Durable:
         self.problem = str(error)
         self._retry_at = now + RETRY_S
         self._behind = True
-        self._samples = []
+        self._samples, self._silences = [], []
         while len(self._outgoing) > MAX_VOLATILE:
             self._outgoing.popleft()
             self._volatile += 1

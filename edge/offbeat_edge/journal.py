@@ -7,9 +7,10 @@ into byte planes, deflated.  Values come back bit by bit.  Shapes live until
 the journal is truncated: then both ends begin anew.
 
 >>> from offbeat_edge.schema import Sample
->>> blob = JournalEncoder().encode([Sample("p1", 1000, {"flow": 1.5})], idle_ms=0)
->>> JournalDecoder().decode(blob).samples
-[Sample(asset='p1', time_ms=1000, values={'flow': 1.5}, own_time=True)]
+>>> blob = JournalEncoder().encode([Sample("p1", 1000, {"flow": 1.5})], [(1, 250)])
+>>> entry = JournalDecoder().decode(blob)
+>>> entry.samples[0].values, entry.silences
+({'flow': 1.5}, [(1, 250)])
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ MAX_BLOB_BYTES = 64 << 20  # inflated; far above any commit of one second
 DEFLATE_LEVEL = 1  # higher levels gain 3 % for three times the time
 
 Shape = tuple[str, tuple[str, ...]]  # asset, sensors in the order of the values
+Silence = tuple[int, int]  # after so many samples of the entry, connected ms without a word
 
 
 class _Blob(msgspec.Struct, array_like=True):
     """One commit's rows, before deflation."""
 
-    idle_ms: int
+    silences: list[Silence]
     shapes: dict[int, Shape]  # defined here for the first time
     rows: bytes  # uint32 shape of each row
     stamped: bytes  # 1 byte a row: the gateway's stamp, not the source's
@@ -46,10 +48,10 @@ class _Blob(msgspec.Struct, array_like=True):
 
 
 class Entry(NamedTuple):
-    """What one blob holds: samples in order, then connected silence."""
+    """What one blob holds: what the engine was told, in order."""
 
     samples: list[Sample]
-    idle_ms: int
+    silences: list[Silence]
 
 
 class JournalEncoder:
@@ -59,13 +61,13 @@ class JournalEncoder:
         self._known: dict[Shape, int] = {}
         self._fresh: dict[int, Shape] = {}
 
-    def encode(self, samples: Sequence[Sample], *, idle_ms: int) -> bytes:
+    def encode(self, samples: Sequence[Sample], silences: Sequence[Silence]) -> bytes:
         """Return the blob of one commit; call ``written`` once it is on disk."""
         shapes = [self._shape(sample) for sample in samples]
         numbers = [value for sample in samples for value in sample.values.values()]
         times = np.array([sample.time_ms for sample in samples], np.int64)
         blob = _Blob(
-            idle_ms,
+            list(silences),
             self._fresh,
             np.array(shapes, np.uint32).tobytes(),
             bytes(not sample.own_time for sample in samples),
@@ -114,7 +116,7 @@ class JournalDecoder:
             samples.append(
                 Sample(asset, time_ms, dict(zip(sensors, numbers, strict=True)), not stamped)
             )
-        return Entry(samples, blob.idle_ms)
+        return Entry(samples, blob.silences)
 
 
 def inflate(data: bytes) -> bytes:

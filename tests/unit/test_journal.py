@@ -27,16 +27,19 @@ def bits(sample: Sample) -> list[bytes]:
     return [struct.pack("<d", value) for value in sample.values.values()]
 
 
-@given(st.lists(st.tuples(st.lists(samples, max_size=6), st.integers(0, 10**9)), max_size=4))
+silences = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 10**9)), max_size=3)
+
+
+@given(st.lists(st.tuples(st.lists(samples, max_size=6), silences), max_size=4))
 def test_commits_come_back_in_order_and_to_the_bit(
-    commits: list[tuple[list[Sample], int]],
+    commits: list[tuple[list[Sample], list[tuple[int, int]]]],
 ) -> None:
     encoder, decoder = JournalEncoder(), JournalDecoder()
-    for batch, idle_ms in commits:
-        entry = decoder.decode(encoder.encode(batch, idle_ms=idle_ms))
+    for batch, quiet in commits:
+        entry = decoder.decode(encoder.encode(batch, quiet))
         encoder.written()
         assert entry.samples == batch
-        assert entry.idle_ms == idle_ms
+        assert entry.silences == quiet
         assert [list(s.values) for s in entry.samples] == [list(s.values) for s in batch]
         assert [bits(s) for s in entry.samples] == [bits(s) for s in batch]
 
@@ -44,10 +47,10 @@ def test_commits_come_back_in_order_and_to_the_bit(
 def test_a_shape_is_defined_once_and_again_when_its_first_blob_was_never_written() -> None:
     encoder = JournalEncoder()
     sample = Sample("p1", 1, {"flow": 1.0})
-    encoder.encode([sample], idle_ms=0)  # its commit failed
-    second = encoder.encode([sample], idle_ms=0)
+    encoder.encode([sample], [])  # its commit failed
+    second = encoder.encode([sample], [])
     encoder.written()
-    third = encoder.encode([sample], idle_ms=0)
+    third = encoder.encode([sample], [])
     decoder = JournalDecoder()
     assert decoder.decode(second).samples == [sample]
     assert decoder.decode(third).samples == [sample]
@@ -62,7 +65,7 @@ def test_damaged_bytes_are_refused(data: bytes) -> None:
 
 def test_a_flipped_bit_is_noticed_or_harmless() -> None:
     sample = Sample("p1", 5, {"flow": math.pi})
-    blob = JournalEncoder().encode([sample], idle_ms=0)
+    blob = JournalEncoder().encode([sample], [])
     refused = 0
     for at in range(len(blob) * 8):
         damaged = bytearray(blob)
