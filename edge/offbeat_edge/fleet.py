@@ -55,13 +55,16 @@ def load_entry(entry: Entry) -> Bundle:
     return bundles.load(entry.bundle, digest=digest)
 
 
-def open_entry(config: Config, entry: Entry, bundle: Bundle) -> Model:
-    """Make a bundle ready under its settings."""
+def open_entry(
+    config: Config, entry: Entry, bundle: Bundle, *, refused: str | None = None
+) -> Model:
+    """Make a bundle ready under its settings; ``refused``: without its model, and why."""
     return open_model(
         bundle,
         config_digest=config.model_digest(entry),
         rule=entry.alert.over(bundle.manifest.alert),
         lateness_ms=lateness_ms(config, entry, bundle.manifest),
+        refused=refused,
     )
 
 

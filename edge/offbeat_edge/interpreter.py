@@ -213,6 +213,11 @@ def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) 
     out[...] = scratch
 
 
+def runtime_name() -> str:
+    """Return the distribution that runs models here; raises RuntimeUnavailable."""
+    return _runtime()[0]
+
+
 def _runtime() -> tuple[str, Any]:
     """Find a runtime; returns its distribution's name and its module."""
     problems = []

@@ -122,13 +122,18 @@ def open_model(
     config_digest: str,
     rule: AlertRule | None = None,
     lateness_ms: int = 0,
+    refused: str | None = None,
 ) -> Model:
-    """Make a verified bundle ready; one whose model does not load is degraded, not dead."""
-    interpreter, degraded = None, None
-    try:
-        interpreter = Interpreter(bundle.model)
-    except (ModelError, RuntimeUnavailable) as error:
-        degraded = str(error)
+    """Make a verified bundle ready; one whose model does not load is degraded, not dead.
+
+    ``refused`` says why the model must not even be loaded.
+    """
+    interpreter, degraded = None, refused
+    if refused is None:
+        try:
+            interpreter = Interpreter(bundle.model)
+        except (ModelError, RuntimeUnavailable) as error:
+            degraded = str(error)
     return Model(
         manifest=bundle.manifest,
         digest=bundle.digest,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from offbeat_edge import config as configs
-from offbeat_edge import fleet
+from offbeat_edge import fleet, trial
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offbeat_edge.config import Config
+    from offbeat_edge.config import Model as Entry
     from offbeat_edge.health import ModelHealth
     from offbeat_edge.model import Model
 
 STATE_FILE = "state.db"
+TRIALS = "trials"  # bundles whose golden windows reproduced here
 PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
 SECRET_BYTES = 4096  # a password file is not longer
 
@@ -98,7 +100,7 @@ class _Models:
         self._problems: list[str | None] = []
         for entry in self._entries:
             try:
-                model = fleet.open_entry(config, entry, fleet.load_entry(entry))
+                model = _open(config, entry)
                 problem = model.degraded
             except BundleError as error:
                 model, problem = None, str(error)
@@ -130,6 +132,14 @@ class _Models:
         """Return every model's condition."""
         rows = zip(self._entries, self._models, self._problems, strict=True)
         return [model_health(entry.bundle, model, problem) for entry, model, problem in rows]
+
+
+def _open(config: Config, entry: Entry) -> Model:
+    bundle = fleet.load_entry(entry)
+    folder = Path(config.gateway.state_dir) / TRIALS
+    return fleet.open_entry(
+        config, entry, bundle, refused=trial.refusal(entry.bundle, bundle, folder=folder)
+    )
 
 
 def _link(config: Config, topics: Topics, log: Log) -> Link:
