@@ -37,7 +37,9 @@ COMMANDS = {
     "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),
     "run": Command("offbeat_edge.run_command", "the daemon"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
-    "provision": Command("offbeat_broker.provision_command", "who may connect, and how", "provision"),
+    "provision": Command(
+        "offbeat_broker.provision_command", "who may connect, and how", "provision"
+    ),
 }
 
 

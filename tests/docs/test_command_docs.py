@@ -25,7 +25,17 @@ def section(name: str) -> str:
 def options(name: str) -> set[str]:
     parser = argparse.ArgumentParser(add_help=False)
     importlib.import_module(COMMANDS[name].module).add_arguments(parser)
-    return {o for action in parser._actions for o in action.option_strings if o.startswith("--")}  # noqa: SLF001
+    return options_of(parser)
+
+
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Options of a parser and of its subparsers."""
+    found = set()
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            found |= {o for sub in action.choices.values() for o in options_of(sub)}
+        found |= {o for o in action.option_strings if o.startswith("--")}
+    return found - {"--help"}
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
