@@ -66,8 +66,8 @@ def test_the_windows_are_left_as_they_were() -> None:
 
 
 def test_values_are_rounded_to_the_nearest_step() -> None:
-    # Half the finest input step away, nothing may change; truncation would.
-    step = 10.0 / 32767
+    # Less than half an input step away, nothing may change; truncation would.
+    step = 10.0 / 127
     window = np.round(WINDOWS[:1] / step) * step
     np.testing.assert_array_equal(
         PREPARED[False].reconstruct(window), PREPARED[False].reconstruct(window - 0.4 * step)

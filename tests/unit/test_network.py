@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
-from offbeat_train.export.ranges import forward  # noqa: E402 - after the skip
+from offbeat_train.defaults import linear_path  # noqa: E402 - after the skip
+from offbeat_train.export.ranges import forward  # noqa: E402
 from offbeat_train.network import NetworkSpec, build, fit_linear, weights_of  # noqa: E402
 from offbeat_train.training import History, train  # noqa: E402
 
@@ -92,16 +93,23 @@ def test_the_network_is_the_lstm_of_the_equations(rank: int) -> None:
     )
 
 
-def test_an_untrained_network_is_the_linear_autoencoder() -> None:
-    model, windows = build(SPEC, seed=1), waves()
+def test_an_untrained_network_is_the_linear_denoiser() -> None:
+    model, windows = build(SPEC, seed=1), waves(noise=0.4)
     fit_linear(model, SPEC, windows)
     flat = windows.reshape(len(windows), -1).astype(np.float64)
-    centred = flat - flat.mean(axis=0)
-    _, _, rows = np.linalg.svd(centred, full_matrices=False)
-    expected = centred @ rows[:4].T @ rows[:4] + flat.mean(axis=0)
+    path = linear_path(windows)
+    components, gains = path.components[:, : SPEC.rank], path.gains[: SPEC.rank]
+    assert len(gains) == SPEC.rank
+    expected = (flat - path.mean) @ (components * gains) @ components.T + path.mean
     np.testing.assert_allclose(
         model.predict(windows, verbose=0).reshape(flat.shape), expected, atol=1e-4
     )
+
+
+def test_more_components_than_windows_do_no_harm() -> None:
+    model, windows = build(SPEC, seed=1), waves()[:3]
+    fit_linear(model, SPEC, windows)
+    assert np.isfinite(model.predict(windows, verbose=0)).all()
 
 
 def test_whole_sensors_are_masked_in_training_only() -> None:

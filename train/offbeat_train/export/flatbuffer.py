@@ -32,11 +32,9 @@ OPTIONAL = -1  # an input that is left out
 _TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int8): schema.TensorType.INT8,
-    np.dtype(np.int16): schema.TensorType.INT16,
     np.dtype(np.int32): schema.TensorType.INT32,
-    np.dtype(np.int64): schema.TensorType.INT64,
 }
-# The lowest operator version that has the 8-bit (or 16-bit) kernel.
+# The lowest operator version that has the 8-bit kernel.
 _VERSIONS = {
     "ADD": 2,
     "CONCATENATION": 2,

@@ -3,10 +3,11 @@
 Rules: one scale per tensor, zero points 0 but where the runtimes fix them;
 gates side by side as i, f, o, c̃; the input part of all steps is one product,
 the decoder's constant input is projected once, the zero state of the first
-step is left out.  The linear path, if any, runs on 16-bit activations with
-8-bit weights and is an output of its own, so that its step is 0.0003
-standard deviations instead of 0.08; the device adds the outputs.  No batch
-size is written anywhere but in the shapes, so the first axis can be resized.
+step is left out.  c̃ is its own TANH on the last quarter of the gates, which
+costs as many operators as 2 sigmoid(2x) - 1 and keeps the weights' scale.
+Linear path and correction are two outputs, each in its own scale; the device
+adds them.  No batch size is written anywhere but in the shapes, so the first
+axis can be resized.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 INT8 = 127  # steps to each side of zero
-INT16 = 32767
 # Saturation beyond these costs less than the coarser steps they would need.
 GATE_LIMIT = 6.0  # sigmoid(6) = 0.9975
 CELL_LIMIT = 4.0  # tanh(4) = 0.9993
-OUTPUT_MARGIN = 1.5  # anomalies drive the output beyond what training showed
-LINEAR_LIMIT = 2.0 * CLIP  # the linear path's output
+# Anomalies drive the outputs beyond what training showed.
+CORRECTION_MARGIN = 1.5
+LINEAR_MARGIN = 2.0
+LINEAR_LEAST = 6.0  # standard deviations the linear output reaches at least
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
 
@@ -50,17 +52,15 @@ class _Value(NamedTuple):
 def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
     """Return the TFLite file.
 
-    Inputs are the window as int8 and, with a linear path, once more as
-    int16; outputs the correction as int8 and the linear part as int16.
+    The input is the window; the outputs are the correction and, if there is
+    a linear path, its part.  All are int8.
     """
     builder = _Builder(spec)
-    window = builder.window(np.int8, CLIP / INT8)
-    correction = builder.lstm_path(window, weights, ranges)
-    if weights.linear is None:
-        return builder.graph.finish([window.tensor], [correction.tensor])
-    fine = builder.window(np.int16, CLIP / INT16)
-    linear = builder.linear_path(fine, *weights.linear)
-    return builder.graph.finish([window.tensor, fine.tensor], [correction.tensor, linear.tensor])
+    window = builder.window()
+    parts = [builder.lstm_path(window, weights, ranges)]
+    if weights.linear is not None:
+        parts.append(builder.linear_path(window, *weights.linear, ranges))
+    return builder.graph.finish([window.tensor], [part.tensor for part in parts])
 
 
 class _Builder:
@@ -70,9 +70,9 @@ class _Builder:
         self.spec = spec
         self.graph = Graph()
 
-    def window(self, dtype: type[np.int8 | np.int16], scale: float) -> _Value:
-        shape = (1, self.spec.window, self.spec.sensors)
-        return _Value(self.graph.tensor(shape, dtype, scale=scale), self.spec.size, scale)
+    def window(self) -> _Value:
+        shape, scale = (1, self.spec.window, self.spec.sensors), CLIP / INT8
+        return _Value(self.graph.tensor(shape, np.int8, scale=scale), self.spec.size, scale)
 
     def lstm_path(self, window: _Value, weights: Weights, ranges: Ranges) -> _Value:
         value = window
@@ -84,13 +84,18 @@ class _Builder:
             steps = self._inputs(value, cell, found) if i else self._repeated(latent, cell, found)
             hidden = self._lstm(reordered(cell), found, steps)
             value = self._join(hidden)
-        return self._dense(value, weights.correction, ranges.correction * OUTPUT_MARGIN)
+        return self._dense(value, weights.correction, ranges.correction * CORRECTION_MARGIN)
 
-    def linear_path(self, window: _Value, inward: Dense, outward: Dense) -> _Value:
-        # No window within the clip can drive a component beyond this.
-        bound = CLIP * float(np.abs(inward.kernel).sum(axis=0).max())
-        components = self._dense16(window, inward, bound)
-        return self._dense16(components, outward, LINEAR_LIMIT)
+    def linear_path(self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges) -> _Value:
+        # Half of a component's size goes into the weights on its way back:
+        # small components keep their bits, the large ones do not take all.
+        balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
+        reach = float((ranges.components / balance).max()) * LINEAR_MARGIN
+        components = self._new(self.spec.rank, reach)
+        self._product(window, inward.kernel / balance, None, components)
+        limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), CLIP)
+        kernel = outward.kernel * balance[:, None]
+        return self._product(components, kernel, outward.bias, self._new(self.spec.size, limit))
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -117,21 +122,6 @@ class _Builder:
         rows = x.width // len(layer.kernel)
         out = self._new(layer.kernel.shape[1], reach, rows)
         return self._product(x, layer.kernel, layer.bias, out)
-
-    def _dense16(self, x: _Value, layer: Dense, reach: float) -> _Value:
-        data, unit = quantized(layer.kernel.T)
-        width, scale = layer.kernel.shape[1], max(reach, SMALLEST) / INT16
-        out = _Value(self.graph.tensor((1, width), np.int16, scale=scale), width, scale)
-        bias_unit = x.scale * unit
-        bias = np.rint(layer.bias.astype(np.float64) / bias_unit).astype(np.int64)
-        inputs = [
-            x.tensor,
-            self.graph.constant(data, scale=unit),
-            self.graph.constant(bias, scale=bias_unit),
-        ]
-        options = schema.FullyConnectedOptionsT()
-        self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=7)
-        return out
 
     def _inputs(self, x: _Value, cell: Cell, found: CellRanges) -> list[_Value]:
         """Project all steps at once and cut the result into steps."""

@@ -49,6 +49,8 @@ class Ranges(NamedTuple):
     latent: float
     decoder: tuple[CellRanges, ...]
     correction: float
+    components: Floats  # (rank,) of each component of the linear path
+    linear: float
 
 
 class Forward(NamedTuple):
@@ -88,21 +90,23 @@ def forward(weights: Weights, spec: NetworkSpec, windows: Floats) -> Forward:
         sequence, found = _lstm(reordered(cell), sequence)
         decoder.append(found)
     correction = _dense(weights.correction, sequence).reshape(flat.shape)
-    linear = _linear(weights, flat)
+    components, linear = _linear(weights, flat)
     ranges = Ranges(
         encoder=tuple(encoder),
         latent=_reach(latent),
         decoder=tuple(decoder),
         correction=_reach(correction),
+        components=np.abs(components).max(axis=0),
+        linear=_reach(linear),
     )
     return Forward(linear, correction, ranges)
 
 
-def _linear(weights: Weights, flat: Floats) -> Floats:
+def _linear(weights: Weights, flat: Floats) -> tuple[Floats, Floats]:
     if weights.linear is None:
-        return np.zeros_like(flat)
-    inward, outward = weights.linear
-    return _dense(outward, _dense(inward, flat))
+        return np.zeros((1, 0), np.float32), np.zeros_like(flat)
+    components = _dense(weights.linear[0], flat)
+    return components, _dense(weights.linear[1], components)
 
 
 def _lstm(cell: Cell, sequence: Floats) -> tuple[Floats, CellRanges]:
