@@ -114,7 +114,8 @@ def _data(fitted: Fitted) -> str:
         _list(history.notes[:NOTES_SHOWN], "note"),
         _table(ASSET_HEADS, assets),
         _table(SENSOR_HEADS, sensors),
-        figures.series(names, prepared.times_ms[kept], prepared.rows[kept] * scale + center),
+        figures.series(names, prepared.times_ms[kept], prepared.run[kept],
+                       prepared.rows[kept] * scale + center),
     )  # fmt: skip
 
 

@@ -58,17 +58,22 @@ def loss_curve(loss: Sequence[float], validation: Sequence[float]) -> str:
         return svg(figure, "loss")
 
 
-def series(names: Sequence[str], times_ms: NDArray[np.int64], rows: Floats) -> str:
-    """Draw each sensor over time; ``rows`` (S, F) in units."""
+def series(
+    names: Sequence[str], times_ms: NDArray[np.int64], run: NDArray[np.int64], rows: Floats
+) -> str:
+    """Draw each sensor over time; ``rows`` (S, F) in units, lines end with a ``run`` (S,)."""
     shown = list(names)[:SENSORS]
-    hours = (times_ms - times_ms[0]) / 3_600_000
-    unit, size = ("hours", 1.0) if hours[-1] > 2 else ("minutes", 1 / 60)
-    unit, size = ("days", 24.0) if hours[-1] > 96 else (unit, size)
+    hours = (times_ms - times_ms.min()) / 3_600_000
+    unit, size = ("hours", 1.0) if hours.max() > 2 else ("minutes", 1 / 60)
+    unit, size = ("days", 24.0) if hours.max() > 96 else (unit, size)
     with rc_context(STYLE):
         figure, grid = _grid(len(shown), height=1.2)
         for index, (name, axes) in enumerate(zip(shown, grid, strict=False)):
             kept = thin(rows[:, index])
-            axes.plot(hours[kept] / size, rows[kept, index], color=BLUE, linewidth=0.7)
+            ends = np.flatnonzero(np.diff(run[kept])) + 1
+            x = np.insert(hours[kept] / size, ends, np.nan)
+            y = np.insert(rows[kept, index], ends, np.nan)
+            axes.plot(x, y, color=BLUE, linewidth=0.7)
             axes.set_title(name)
         grid[max(0, len(shown) - 1)].set_xlabel(unit)
         return svg(figure, "series")
@@ -192,8 +197,9 @@ def svg(figure: Figure, name: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
-    text = re.sub(r'(id="|#)([\w-]+)(?=["\)])', rf"\1{name}-\2", text)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', text, count=1)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", text)
+    share = round(100 * figure.get_figwidth() / WIDTH)
+    return re.sub(r'(<svg[^>]*?) width="[^"]*"', rf'\1 width="{share}%"', text, count=1)
 
 
 def _grid(count: int, *, height: float) -> tuple[Figure, list[Axes]]:
