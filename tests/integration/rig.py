@@ -79,11 +79,12 @@ def make_bundle(path: Path, *, threshold: float = 1.0) -> None:
         lineage=Lineage(data_sha256="0" * 64, code_version="0", config={}, metrics={}, seed=0),
         runtimes=(),
     )  # fmt: skip
-    windows = np.linspace(-1.0, 1.0, 3 * 4 * 2).reshape(3, 4, 2)
     model = TINY.read_bytes()
-    answers = knownanswer.answer(manifest, windows, Interpreter(model))
-    members = {bundle.MODEL: model, bundle.GOLDEN: golden.encode(answers)}
-    bundle.write(path, manifest, members)
+    windows = np.random.default_rng(1).normal(size=(12, 4, 2)) * 2.0
+    found = knownanswer.answer(manifest, windows, Interpreter(model))
+    kept = golden.decisive(found.scores, epsilon=manifest.epsilon)
+    answers = golden.Golden(*(part[kept] for part in found))
+    bundle.write(path, manifest, {bundle.MODEL: model, bundle.GOLDEN: golden.encode(answers)})
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -352,10 +353,11 @@ class Listener:
     def health(self) -> dict[str, Any]:
         return json.loads(self.topic("health") or b"{}")
 
-    def wait_alerts(self, expected: Iterable[str]) -> None:
+    def wait_alerts(self, expected: Iterable[str], *, timeout_s: float = WAIT_S) -> None:
         """Wait until all of these alert events have come."""
         names = set(expected)
-        wait_for(lambda: names <= self.alerts.keys(), f"{len(names)} alert events")
+        why = f"{len(names)} alert events"
+        wait_for(lambda: names <= self.alerts.keys(), why, timeout_s=timeout_s)
 
     def _connected(self, client: Client, *_: object) -> None:
         client.subscribe("offbeat/#", qos=1)

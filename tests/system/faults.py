@@ -98,10 +98,10 @@ class Run:
                 self.told.append(kind)
                 getattr(self, f"_{kind}")()
 
-    def verdict(self) -> str:
+    def verdict(self, *, patience_s: float = WAIT_S) -> str:
         """Wait until the daemon is done; say how the alerts differ, or nothing."""
         try:
-            self.listener.wait_alerts(event.id for event in self.expected)
+            self.listener.wait_alerts((e.id for e in self.expected), timeout_s=patience_s)
         except AssertionError:
             pass  # the difference says it better
         else:
