@@ -38,7 +38,7 @@ MAX_PUMPS = 1000
 MEMORY_MS = 30 * HOUR_MS  # rolled in before the start; the slowest lag is one hour
 SIGMA_DAYS = 7  # of normal history from which a sensor's sigma is measured
 TOLERANCE = 0.012  # standard deviation between two pumps of one type
-RAMP_S = 40.0  # the drive's soft start: two lags of this length
+RAMP_S = 60.0  # the drive's soft start: two lags of this length
 RUNNING = 0.3  # of the rated speed: above, a pump counts as running
 
 
