@@ -38,6 +38,7 @@ COMMIT_S = 1.0  # nothing waits longer for its commit
 DRY_S = 0.020  # a socket quiet for this long may be a broker that waits for us
 POLL_S = 0.25  # the longest sleep of an idle loop
 IDLE_MS = 250  # of connected silence, counted at a time
+SESSION_LOST_S = 3600.0  # for so long health speaks of a session the broker lost
 MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or overloaded
 
 
@@ -126,6 +127,7 @@ class Daemon:
         durable, log = self._parts.durable, self._parts.log
         recovered = durable.recover(self._pulse)
         self._parts.stamps.not_before(recovered.newest_stamp_ms)
+        self._parts.link.session_expected = not recovered.fresh
         self._parts.states.say(durable.states())
         log.info("recovered", fresh=recovered.fresh, samples=recovered.samples)
         self._parts.notifier.send("READY=1")
@@ -264,6 +266,7 @@ class Daemon:
                 "clock_steps": self._parts.stamps.steps,
             },
             rejects=dict(tally.rejects),
+            gaps=list(tally.gaps),
             lag_ms=None if tally.newest_ms is None else now - tally.newest_ms,
             clock_ahead_ms=self._parts.stamps.ahead_ms,
             qos0_assets=tally.qos0(),
@@ -277,7 +280,9 @@ class Daemon:
         reasons += [f"state: {what}" for what in durable.lost]
         reasons += [f"broker: {what}: {why}" for what, why in link.problems.items()]
         reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
-        reasons += [f"{link.sessions_lost} sessions lost"] if link.sessions_lost else []
+        lost_at = link.session_lost_at
+        if lost_at is not None and self._now() - lost_at < SESSION_LOST_S:
+            reasons.append("broker: it had lost our session, and what waited in it")
         return reasons
 
     def _waiting(self) -> OutboxSize:

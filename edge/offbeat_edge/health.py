@@ -8,7 +8,7 @@ hold.  Lists of assets are cut at ``MAX_LISTED``, and the cut is counted.
 from __future__ import annotations
 
 import platform
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 100  # assets named in one list
 MAX_KNOWN = 100_000  # assets remembered
+MAX_GAPS = 20  # the last gaps, told in health
+GAP_RATIO = 10  # a step in event time this many times the usual one is a gap ...
+GAP_MIN_MS = 5000  # ... if it is longer than this
+USUAL = 0.1  # weight of the newest step in what is usual
 HOUR_MS = 3_600_000
 
 
@@ -68,6 +72,14 @@ class AssetList(msgspec.Struct, frozen=True, kw_only=True):
     names: list[str]
 
 
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """A hole in an asset's event time: nothing was sent, or the broker lost it."""
+
+    asset: str
+    from_ms: int
+    to_ms: int
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Retained on ``offbeat/<gateway>/health``."""
 
@@ -86,6 +98,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     spool: SpoolHealth
     counters: dict[str, int]
     rejects: dict[str, int]
+    gaps: list[Gap]  # the last MAX_GAPS since the start; `counters.gaps` has them all
     lag_ms: int | None  # wall clock less the newest sample's own time
     clock_ahead_ms: int  # stamps lead the wall clock by this much
     qos0_assets: AssetList  # nothing is promised for what arrives at QoS 0
@@ -98,11 +111,14 @@ class Tally:
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter(
             dict.fromkeys(
-                ("messages", "qos0", "retained", "samples", "rejects", "windows", "alerts"), 0
+                ("messages", "qos0", "retained", "samples", "rejects", "windows", "alerts", "gaps"),
+                0,
             )
         )
         self.rejects: Counter[str] = Counter()
         self.newest_ms: int | None = None
+        self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
+        self._pace: dict[str, tuple[int, float]] = {}  # newest own time, usual step in ms
         self._qos: dict[str, int] = {}
         self._stamped: set[str] = set()
 
@@ -117,8 +133,22 @@ class Tally:
                 self._qos[sample.asset] = message.qos
             if sample.own_time:
                 self.newest_ms = sample.time_ms
+                self._step(sample)
             elif len(self._stamped) < MAX_KNOWN:
                 self._stamped.add(sample.asset)
+
+    def _step(self, sample: Sample) -> None:
+        """Look for a hole since the asset's newest sample."""
+        newest, usual = self._pace.get(sample.asset, (sample.time_ms, 0.0))
+        step = sample.time_ms - newest
+        if usual and step > max(GAP_MIN_MS, GAP_RATIO * usual):
+            self.counters["gaps"] += 1
+            self.gaps.append(Gap(asset=sample.asset, from_ms=newest, to_ms=sample.time_ms))
+        elif step > 0:
+            usual = step if not usual else usual + USUAL * (step - usual)
+        forward = step >= 0 or step < -HOUR_MS  # so far back, the newest was a lie
+        if forward and (sample.asset in self._pace or len(self._pace) < MAX_KNOWN):
+            self._pace[sample.asset] = (sample.time_ms, usual)
 
     def reject(self, reject: Reject) -> None:
         """Count a message, or a part of one, that was not taken."""

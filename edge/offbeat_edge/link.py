@@ -90,6 +90,8 @@ class Link:
         self.generation = 0
         self.connections = 0  # CONNACKs that said yes
         self.sessions_lost = 0  # reconnects on which the broker had forgotten us
+        self.session_lost_at: float | None = None  # monotonic, the last time
+        self.session_expected = False  # a broker has known us before, perhaps in another life
         self.taken_over = 0
         self.drained = False  # the last poll left nothing in the socket
         self.problems: dict[str, str] = {}  # what the broker refuses
@@ -243,10 +245,12 @@ class Link:
     def _welcome(self, session: Session) -> None:
         """Take note of a CONNACK: subscribe and say that we are here."""
         self._proven = self._proven or session.version == self._preferred
-        if self.connections and not session.session_present:
+        if self.session_expected and not session.session_present:
             self.sessions_lost += 1
+            self.session_lost_at = self._now()
             self._log.warning("session_lost", why="the broker no longer knew this client")
         self.connections += 1
+        self.session_expected = True
         self.problems.pop("connect", None)
         self._subscribe(session)
         self.publish(self._status_topic, b"online", qos=1, retain=True)

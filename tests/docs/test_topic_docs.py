@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import time
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
@@ -46,6 +47,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
         healths.MqttHealth,
         healths.SpoolHealth,
         healths.AssetList,
+        healths.Gap,
     )
 }
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null"}
@@ -259,7 +261,7 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
     made.durable.problem = "no space left"
     made.durable.lost += ["state_damaged", "snapshot_damaged", "journal_damaged"]
     made.link.problems.update({"connect": "refused", "subscribe plant/+": "not authorized"})
-    made.link.sessions_lost = 2
+    made.link.session_lost_at = time.monotonic()
     made.outbox.refused = "not authorized"
     lines = daemon.health().degraded
     patterns = [re.sub(r"<\w+>", "\0", cell) for cell in names(OPERATIONS, "in `degraded`")]
