@@ -8,6 +8,10 @@ import socket
 import struct
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tap import Tap
 
 CHUNK = 65_536
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
@@ -19,11 +23,14 @@ class Proxy:
     Attributes
     ----------
     held : a partition; bytes wait on both sides and connections stay open.
+    refusing : hangs up on whoever comes.
     delay_s : added to every chunk, each way.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, tap: Tap | None = None) -> None:
+        self._tap = tap
         self.held = False
+        self.refusing = False
         self.delay_s = 0.0
         self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -49,6 +56,9 @@ class Proxy:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            if self.refusing:
+                client.close()
+                continue
             try:
                 broker = socket.create_connection(("127.0.0.1", self._target), 2.0)
             except OSError:
@@ -77,5 +87,7 @@ class Proxy:
             if not data:
                 return False
             time.sleep(self.delay_s)
+            if self._tap is not None:
+                self._tap.feed(id(client), "up" if sock is client else "down", data)
             (broker if sock is client else client).sendall(data)
         return True
