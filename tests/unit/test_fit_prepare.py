@@ -92,7 +92,7 @@ def test_sentinels_are_not_learned_from() -> None:
 
 
 def test_too_little_data_says_what_is_needed_and_what_there_was() -> None:
-    with pytest.raises(DataError, match=r"at least 96 complete rows.*got 50") as caught:
+    with pytest.raises(DataError, match=r"at least 96 complete rows.*got 50 ") as caught:
         prepared(history(beat(50)))
     assert (caught.value.needed, caught.value.got) == (96, 50)
 

@@ -77,11 +77,3 @@ def test_the_rate_is_that_of_the_last_hour() -> None:
     gauge.read(size(5000), HOUR_MS)
     read = gauge.read(size(5500), 2 * HOUR_MS)
     assert read.hours_left == 9.0
-
-
-def test_a_counter_is_recognised() -> None:
-    assert "'s0' never falls, like a counter" in said(np.arange(200.0)[:, None])
-
-
-def test_a_switch_thrown_once_is_no_counter() -> None:
-    assert said((np.arange(200.0)[:, None] > 100).astype(np.float64)) == ""

@@ -25,8 +25,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from offbeat_train.errors import HistoryError
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
-from offbeat_train.history import HistoryOptions, read_history
-from offbeat_train.timestamps import PER_MS, parse_instant
+from offbeat_train.history import read_history
+from offbeat_train.history_arguments import add_history_arguments, history_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the model's name (default: from BUNDLE)")
     parser.add_argument("--report", type=Path, metavar="FILE",
                         help="the HTML report (default: BUNDLE with .html)")  # fmt: skip
+    parser.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
+                        help="columns to use (default: all numeric ones)")  # fmt: skip
     add_history_arguments(parser)
     model = parser.add_argument_group("model (chosen from the data by default)")
     model.add_argument("--period", type=_duration, metavar="TIME",
@@ -58,41 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
 
 
-def add_history_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what says how a history is to be read."""
-    data = parser.add_argument_group("history (found in the data by default)")
-    data.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
-                      help="columns to use (default: all numeric ones)")  # fmt: skip
-    data.add_argument("--asset-column", metavar="NAME", help="the column that names the asset")
-    data.add_argument("--time-column", metavar="NAME", help="the column that holds the time")
-    data.add_argument("--time-unit", choices=list(PER_MS), help="of numeric times")
-    data.add_argument("--timezone", metavar="ZONE",
-                      help="of times without one: Europe/Berlin (default: UTC)")  # fmt: skip
-    data.add_argument("--label-column", action="append", default=[], metavar="NAME",
-                      help="leave out rows where it is set; may be repeated")  # fmt: skip
-    data.add_argument("--exclude", action="append", default=[], metavar="START/END",
-                      help="leave out this time range, ISO 8601; may be repeated")  # fmt: skip
-
-
-def history_options(args: argparse.Namespace) -> HistoryOptions:
-    """Turn the arguments of `add_history_arguments` into options."""
-    return HistoryOptions(
-        sensors=args.sensors,
-        asset_column=args.asset_column,
-        time_column=args.time_column,
-        time_unit=args.time_unit,
-        timezone=args.timezone,
-        label_columns=tuple(args.label_column),
-        exclude=tuple(_range(text, args.timezone) for text in args.exclude),
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Fit and write; returns 0."""
     console = Console()
     if not args.out.parent.is_dir():
         raise HistoryError(f"expected a directory to write into, got {args.out.parent}")
-    history = read_history(args.history, history_options(args))
+    history = read_history(args.history, history_options(args, sensors=args.sensors))
     health = examine(history)
     show(health, history, console)
     with console.status("starting TensorFlow"), _hushed():
@@ -227,14 +200,4 @@ def _duration(text: str) -> int:
     span = round(float(found.group(1)) * sizes[found.group(2)]) if found else 0
     if span < 1:
         raise argparse.ArgumentTypeError(f"expected a time such as 500ms, 1s or 5min, got {text!r}")
-    return span
-
-
-def _range(text: str, zone: str | None) -> tuple[int, int]:
-    start, slash, end = text.partition("/")
-    if not slash:
-        raise HistoryError(f"--exclude: expected START/END, got {text!r}")
-    span = (parse_instant(start, zone), parse_instant(end, zone))
-    if span[0] >= span[1]:
-        raise HistoryError(f"--exclude: expected START before END, got {text!r}")
     return span

@@ -33,6 +33,7 @@ FACTORS = (10.0, 100.0, 1000.0, 3.6, 60.0, 6.895, 14.504)  # between units peopl
 FACTOR_TOLERANCE = 0.03  # relative
 BLOCKS = 40  # a sensor's level is compared between this many parts of its history
 MISSING_SHARE = 0.2  # of an asset's records; more is worth a warning
+RISING_DISTINCT = 20  # different values; a switch thrown once is no counter
 QUANTILE_ROWS = 1_000_000  # looked at for quantiles
 
 
@@ -49,6 +50,7 @@ class SensorHealth:
     middle: float  # median
     spread: float  # interquartile range
     distinct: int  # different values, counted up to a thousand
+    rises: bool  # never falls: a counter, or a clock
     flat_share: float  # readings equal to the one before
     longest_flat: int  # readings without a change, at most
     sentinels: tuple[float, ...]
@@ -168,20 +170,31 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
     values = known[0][1] if len(known) == 1 else np.concatenate([v for _, v in known])
     total = sum(len(times) for times, _ in parts)
     if not values.size:
-        return SensorHealth(name=name, count=0, missing_share=1.0, cadence_ms=None, low=0.0,
-                            high=0.0, middle=0.0, spread=0.0, distinct=0, flat_share=0.0,
-                            longest_flat=0, sentinels=())  # fmt: skip
+        return SensorHealth(
+            name=name, count=0, missing_share=1.0, cadence_ms=None, low=0.0, high=0.0, middle=0.0,
+            spread=0.0, distinct=0, rises=False, flat_share=0.0, longest_flat=0, sentinels=(),
+        )  # fmt: skip
     sample = values[:: max(1, len(values) // QUANTILE_ROWS)]
     sentinels = _sentinels(values, sample)
     usual = values[~sentinel_mask(values, sentinels)] if sentinels else values
     quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
+    rises = all(bool((np.diff(part) >= 0).all()) for _, part in known)
     flat, longest = _flatness([v for _, v in known])
     return SensorHealth(
-        name=name, count=len(values), missing_share=1.0 - len(values) / max(1, total),
+        name=name,
+        count=len(values),
+        missing_share=1.0 - len(values) / max(1, total),
         cadence_ms=_cadence([times for times, _ in known]),
-        low=float(usual.min()), high=float(usual.max()), middle=middle, spread=three - quarter,
-        distinct=_distinct(usual), flat_share=flat, longest_flat=longest, sentinels=sentinels,
-    )  # fmt: skip
+        low=float(usual.min()),
+        high=float(usual.max()),
+        middle=middle,
+        spread=three - quarter,
+        distinct=_distinct(usual),
+        rises=rises,
+        flat_share=flat,
+        longest_flat=longest,
+        sentinels=sentinels,
+    )
 
 
 def _cadence(times: list[Ints]) -> int | None:
@@ -236,6 +249,8 @@ def _sensor_warnings(sensor: SensorHealth) -> list[str]:
     if sensor.sentinels:
         values = ", ".join(f"{s:g}" for s in sensor.sentinels)
         found.append(f"{name} holds {values}, which stands for no reading; taken as missing")
+    if sensor.rises and sensor.distinct > RISING_DISTINCT:
+        found.append(f"{name} never falls, like a counter: its values will leave what was learned")
     if sensor.count < 10:
         found.append(f"{name} has only {sensor.count} readings")
     return found

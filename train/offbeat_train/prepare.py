@@ -97,9 +97,10 @@ def prepare(
     for name, recording in history.assets.items():
         grids.add(name, recording, columns)
     chosen = window or grids.choose_window()
+    complete = grids.complete(chosen)
+    if complete < ROWS_PER_STEP * chosen:
+        raise _too_little(grids, chosen, complete)
     rows = grids.rows(at_least=chosen)
-    if len(rows.values) < ROWS_PER_STEP * chosen:
-        raise _too_little(grids, chosen, len(rows.values))
     center, spread = center_and_spread(rows.values)
     plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
                 stride=stride or choose_stride(chosen))  # fmt: skip
@@ -189,10 +190,14 @@ class _Grids:
             out[sentinel_mask(out[:, index], sensor.sentinels), index] = np.nan
         return out
 
+    def complete(self, at_least: int) -> int:
+        """Count the rows in runs of at least so many."""
+        return sum(len(steps) for _, steps, _ in self.runs if len(steps) >= at_least)
+
     def choose_window(self) -> int:
         """Choose from the first rows; a beat shows there or nowhere."""
         parts = [values for _, _, values in self.runs if len(values) >= SHORTEST]
-        count = sum(len(values) for values in parts)
+        count = self.complete(SHORTEST)
         if count < ROWS_PER_STEP * SHORTEST:
             raise _too_little(self, SHORTEST, count)
         rows = np.concatenate(parts) if count <= BEAT_ROWS else _head(parts, BEAT_ROWS)
@@ -200,10 +205,6 @@ class _Grids:
 
     def rows(self, *, at_least: int) -> _Rows:
         kept = [run for run in self.runs if len(run[1]) >= at_least]
-        width = len(self.sensors)
-        if not kept:
-            return _Rows(values=np.zeros((0, width)), run=np.zeros(0, dtype=np.int64),
-                         place=np.zeros(0), times_ms=np.zeros(0, dtype=np.int64))  # fmt: skip
         asset = np.concatenate([np.full(len(steps), code) for code, steps, _ in kept])
         rank = np.concatenate([np.arange(n) for n in np.bincount(asset) if n])
         size = np.bincount(asset)[asset]
@@ -237,13 +238,16 @@ def _head(parts: list[Floats], count: int) -> Floats:
 
 def _too_little(grids: _Grids, window: int, got: int) -> DataError:
     needed = ROWS_PER_STEP * window
-    why = f"of {grids.steps} steps on a grid of {grids.period} ms"
-    if grids.steps and got < grids.steps:
-        worst = int(grids.absent.argmax())
+    whole = sum(len(steps) for _, steps, _ in grids.runs)
+    why = f"{whole} complete rows of {grids.steps} on a grid of {grids.period} ms"
+    worst = int(grids.absent.argmax())
+    if grids.absent[worst]:
         share = grids.absent[worst] / grids.steps
-        why += f"; {grids.sensors[worst].name!r} is missing in {share:.0%} of them"
+        why += f"; {grids.sensors[worst].name!r} is missing in {share:.0%}"
+    if whole > got:
+        why += f"; {got} in stretches of {window} or more"
     return DataError(
-        f"expected at least {needed} complete rows in stretches of {window} or more for a window "
-        f"of {window}, got {got} ({why})",
-        needed=needed, got=got,
-    )  # fmt: skip
+        f"expected at least {needed} complete rows for a window of {window}, got {got} ({why})",
+        needed=needed,
+        got=got,
+    )

@@ -1,0 +1,92 @@
+"""`offbeat fit` as a person meets it: arguments, exit codes, messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fit_parts import START_MS, beat
+
+from offbeat_edge import bundle
+from offbeat_edge.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "pump.csv"
+    rows = beat(300, width=2)
+    lines = [f"{START_MS + i * 1000},{a},{b}" for i, (a, b) in enumerate(rows.tolist())]
+    path.write_text("\n".join(["ts,flow,heat", *lines]) + "\n")
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_a_history_becomes_a_bundle_and_a_report(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = recording.with_name("Pump A.offbeat")
+    assert main(["fit", str(recording), "--out", str(out), "--window", "8", "--epochs", "1"]) == 0
+    manifest = bundle.load(out).manifest
+    assert [sensor.name for sensor in manifest.sensors] == ["flow", "heat"]
+    assert (manifest.model.name, manifest.model.window) == ("pump_a", 8)
+    assert out.with_suffix(".html").exists()
+    assert "epoch milliseconds" in " ".join(capsys.readouterr().out.split())
+
+
+def test_too_little_data_ends_with_the_figures_and_no_bundle(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording.write_text("\n".join(recording.read_text().splitlines()[:40]) + "\n")
+    out = recording.with_suffix(".offbeat")
+    assert main(["fit", str(recording), "--out", str(out)]) == 65
+    assert "expected at least 96 complete rows for a window of 8, got 39" in told(capsys)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sensors", "flwo"], "did you mean 'flow'"),
+        (["--time-column", "heat", "--asset-column", "pump"], "expected a column 'pump'"),
+    ],
+)
+def test_wrong_arguments_are_told_with_exit_65(
+    recording: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(recording), "--out", str(recording.with_suffix(".o")), *words]) == 65
+    assert message in told(capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--period", "often"], ["--window", "0"], ["--units", "8,x"], ["--exclude", "yesterday"]],
+)
+def test_arguments_of_the_wrong_form_are_usage_errors(
+    recording: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["fit", str(recording), "--out", "x", *words])
+    assert caught.value.code == 2
+    assert "expected" in told(capsys)
+
+
+def test_an_output_folder_that_is_not_there_is_told_before_any_work(
+    recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", str(recording), "--out", str(tmp_path / "no" / "x.offbeat")]) == 65
+    assert "expected a directory to write into" in told(capsys)
+
+
+def test_constant_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "flat.csv"
+    times = START_MS + np.arange(300) * 1000
+    path.write_text("ts,a\n" + "".join(f"{t},5\n" for t in times))
+    assert main(["fit", str(path), "--out", str(tmp_path / "x.offbeat")]) == 65
+    assert "'a' (always 5)" in told(capsys)
