@@ -247,6 +247,7 @@ class Daemon:
         self._site = site
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
@@ -268,7 +269,9 @@ class Daemon:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environ
             )
-        threading.Thread(target=self._read, args=[self._process], daemon=True).start()
+        self.events.clear()  # of an earlier life
+        self._reader = threading.Thread(target=self._read, args=[self._process], daemon=True)
+        self._reader.start()
         return self
 
     def ready(self) -> Self:
@@ -311,7 +314,8 @@ class Daemon:
         if self._process.poll() is None:
             self._process.send_signal(number)
         code = self._process.wait(WAIT_S)
-        assert self._process.stdout is not None
+        assert self._reader is not None
+        self._reader.join(WAIT_S)
         return code
 
     def _read(self, process: subprocess.Popen[str]) -> None:

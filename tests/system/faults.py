@@ -36,6 +36,17 @@ LATENESS_S = 3
 CHUNK = (20, 70)  # readings between two faults
 BREATH_S = (0.0, 0.5)  # between a chunk and the fault that meets it
 CLIENT_ID = "offbeat-gw1"
+BREAKING = (
+    "kill_daemon",
+    "stop_daemon",
+    "kill_daemon_twice",
+    "freeze_daemon",
+    "restart_broker",
+    "cut",
+    "partition",
+    "delay",
+    "steal_session",
+)
 DISTURBED = ("duplicates", "reordered", "from_2099")
 
 
@@ -127,7 +138,8 @@ class Run:
         self.daemon.start().ready()
 
     def _stop_daemon(self) -> None:
-        assert self.daemon.stop() == 0
+        code = self.daemon.stop()
+        assert code == 0, f"exit code {code} after {self.told}: {self.daemon.errors()}"
         self.daemon.start().ready()
 
     def _kill_daemon_twice(self) -> None:

@@ -6,24 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import DISTURBED, Run
+from faults import BREAKING, DISTURBED, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rig import Mosquitto
 
-BREAKING = (
-    "kill_daemon",
-    "stop_daemon",
-    "kill_daemon_twice",
-    "freeze_daemon",
-    "restart_broker",
-    "cut",
-    "partition",
-    "delay",
-    "steal_session",
-)
 SEED = int(os.environ.get("OFFBEAT_SEED", "1"))
 
 MUTANTS = {
