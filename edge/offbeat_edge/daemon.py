@@ -3,9 +3,9 @@
 Rules: one thread; a sample goes through the rooms once: ``poll`` → decode →
 engine → commit → acknowledge → publish.  A message is acknowledged only
 after the commit that holds its effect; an alert leaves only through the
-outbox.  A commit is due at the first of one second, half the receive window,
-or a dry socket with so many acknowledgements owed that the broker may be
-waiting for them.
+outbox.  A commit is due at the first of an alert, one second, half the receive
+window, or a dry socket with so many acknowledgements owed that the broker may
+be waiting for them.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 COMMIT_S = 1.0  # nothing waits longer for its commit
 DRY_S = 0.020  # a socket quiet for this long may be a broker that waits for us
 POLL_S = 0.25  # the longest sleep of an idle loop
+QUIET = ("surplus",)  # counted, not said: a sensor faster than the grid is no news
 IDLE_MS = 250  # of connected silence, counted at a time
 SESSION_LOST_S = 3600.0  # for so long health speaks of a session the broker lost
 MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or overloaded
@@ -100,6 +101,7 @@ class Daemon:
         self._owed: list[Message] = []
         self._owed_most = 1  # on this connection
         self._generation = 0
+        self._alerted = False  # an event waits for its commit
         self._heard_at = self._turned_at = self._committed_at = self._started
         self._listening = False  # connected and drained at the last turn
         self._silent_ms = 0.0  # not yet told to the engine
@@ -186,12 +188,14 @@ class Daemon:
     def _tell(self, out: Outputs) -> None:
         self._tally.counters["windows"] += len(out.scores)
         self._tally.counters["alerts"] += len(out.events)
+        self._alerted = self._alerted or bool(out.events)
         self._parts.states.say(out.states)
         if self._parts.scores is not None:
             self._parts.scores.say(out.scores)
         for reject in out.drops:
             self._tally.reject(reject)
-            self._parts.rejects.say(reject, b"")
+            if reject.reason not in QUIET:
+                self._parts.rejects.say(reject, b"")
 
     def _let_silence_pass(self) -> None:
         """Count time only while connected and drained: backlog is not silence."""
@@ -207,7 +211,7 @@ class Daemon:
             self._tell(self._parts.durable.idle(whole))
 
     def _commit_due(self) -> bool:
-        """Whether to commit now.
+        """Whether to commit now: at once for an alert, which leaves only after it.
 
         The broker's window is at least the most it ever had in flight, so
         only when as much is owed can silence mean that it waits for us.
@@ -218,12 +222,13 @@ class Daemon:
             return False
         stalled = owed >= self._owed_most and now - self._heard_at >= DRY_S
         full = owed * 2 >= self._settings.receive_maximum
-        return stalled or full or now - self._committed_at >= COMMIT_S
+        return self._alerted or stalled or full or now - self._committed_at >= COMMIT_S
 
     def _commit(self, *, snapshot: bool = False) -> None:
         """Make durable what was taken, then acknowledge it."""
         delivered = set(self._parts.outbox.done)
         self._committed_at = self._now()
+        self._alerted = False
         if not self._parts.durable.commit(delivered=delivered, snapshot=snapshot):
             return
         if self._parts.durable.problem is None:

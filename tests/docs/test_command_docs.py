@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from offbeat_edge.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -17,7 +18,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def section(name: str) -> str:
     """The reference's part on one command: from its heading to the next."""
-    found = re.search(rf"^## `offbeat {name}`.*?(?=^## |\Z)", REFERENCE.read_text(), re.M | re.S)
+    pattern = rf"^## `offbeat {name}`.*?(?=^## |\Z)"
+    found = re.search(pattern, REFERENCE.read_text(), re.MULTILINE | re.DOTALL)
     assert found, f"docs/commands.md has no section on {name}"
     return found.group()
 
@@ -40,13 +42,13 @@ def options_of(parser: argparse.ArgumentParser) -> set[str]:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_reference_lists_exactly_the_options_of(name: str) -> None:
-    told = set(re.findall(r"^\| `(--[a-z-]+)", section(name), re.M))
+    told = set(re.findall(r"^\| `(--[a-z-]+)", section(name), re.MULTILINE))
     assert told == options(name)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_every_command_in_the_docs_exists(page: Path) -> None:
-    for line in re.findall(r"^\s*(?:\$ )?offbeat ([a-z-]+)", page.read_text(), re.M):
+    for line in re.findall(r"^\s*(?:\$ )?offbeat ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert line in COMMANDS, f"{page.name}: offbeat {line}"
 
 
