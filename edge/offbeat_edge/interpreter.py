@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from offbeat_edge.errors import ModelError, RuntimeUnavailable
+from offbeat_edge.hush import without_greeting
 from offbeat_edge.schema import Runtime
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ class Interpreter:
         self._threads = threads
         self._delegate = delegate
         name, self._module = _runtime()
-        first = self._prepare(1)
+        with without_greeting():
+            first = self._prepare(1)
         self.window, self.sensors = _shape(first)
         self._sizes = BATCHES if first.delegated else BATCHES[1:]
         self._ready = {1: first} if first.delegated else {}
