@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
-export PYTHONWARNINGS ?= default
 
 .PHONY: demo test check format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@echo "Setting up $(VENV), once: with TensorFlow about 3 GB, some minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.installed ## simulate, fit, run, alert: the whole loop in a few minutes
