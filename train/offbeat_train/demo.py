@@ -255,7 +255,7 @@ class Demo:
         if event.type == "update":
             return
         sign = "[red]▲ alert[/red]" if event.type == "new" else "[green]△ over[/green]"
-        said = f": {escape(event.message)}" if event.type == "new" else ""
+        said = f": {escape(demo_report.said(event))}" if event.type == "new" else ""
         self._say(f"{_clock(event.time_ms)}  {event.asset}  {sign}{said}")
 
     def _report(self, verdict: Verdict, heard: Heard) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from offbeat_train.demo_judge import Outcome, Verdict
 
 SCHEMA = "1.0"
-TEXT = (2, 6)  # columns of words, aligned left
+TEXT = (1, 2, 6)  # columns of words, aligned left
 HEAD = ("start", "asset", "fault", "magnitude", "caught", "after", "what the alert said")
 MINUTE_MS = 60_000
 
@@ -61,7 +61,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
         magnitude(fault),
         "no" if alert is None else "yes",
         "" if delay is None else f"{delay / MINUTE_MS:.0f} min",
-        "" if alert is None else _message(alert),
+        "" if alert is None else said(alert),
     )
 
 
@@ -75,7 +75,7 @@ def table(verdict: Verdict) -> Table:
     for event in verdict.false_alarms:
         out.add_row(
             iso(event.time_ms)[11:16], event.asset, "none: a false alarm", "", "", "",
-            _message(event), style="yellow",
+            said(event), style="yellow",
         )  # fmt: skip
     return out
 
@@ -95,12 +95,13 @@ def write(out: Path, verdict: Verdict, scores: Scores, *, seed: int, seconds: fl
     }
     (out / "demo.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
     body = [
-        f"<p>Seed {seed}, {seconds:.0f} s in all.</p>",
+        f"<p>Seed {seed}, {seconds:.0f} s in all. Times are of the simulated day, UTC.</p>",
         "<h2>Did the loop do its job?</h2>",
         _html_rules(verdict),
         "<h2>Faults and alerts</h2>",
         _html_table(HEAD, [*rows(verdict), *(_false(e) for e in verdict.false_alarms)]),
-        "<h2>Scores</h2><p>1.0 is the threshold. Orange: a fault; red: an alert was opened.</p>",
+        "<h2>Scores</h2>",
+        "<p>1.0 is the threshold. Shaded: a fault. Line: an alert opened; dotted: a false one.</p>",
         _timeline(verdict, scores),
     ]
     title = "The loop did its job" if verdict.passed else "The loop did not do its job"
@@ -108,13 +109,13 @@ def write(out: Path, verdict: Verdict, scores: Scores, *, seed: int, seconds: fl
     (out / "demo.html").write_text(page, encoding="utf-8")
 
 
-def _message(event: AlertEvent) -> str:
+def said(event: AlertEvent) -> str:
     """Return what the alert says; the asset has a column of its own."""
     return event.message.removeprefix(f"{event.asset}: ")
 
 
 def _false(event: AlertEvent) -> tuple[str, ...]:
-    return (iso(event.time_ms)[11:16], event.asset, "false alarm", "", "", "", _message(event))
+    return (iso(event.time_ms)[11:16], event.asset, "false alarm", "", "", "", said(event))
 
 
 def _html_rules(verdict: Verdict) -> str:
@@ -129,7 +130,7 @@ def _html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _cells(tag: str, line: Sequence[str]) -> str:
-    left = ' style="text-align: left"'
+    left = ' style="text-align: left; white-space: normal"'
     return "".join(
         f"<{tag}{left if i in TEXT else ''}>{escape(cell)}</{tag}>" for i, cell in enumerate(line)
     )
@@ -150,6 +151,9 @@ def _timeline(verdict: Verdict, scores: Mapping[str, list[tuple[int, float]]]) -
             for outcome in verdict.outcomes:
                 if outcome.fault.asset == asset:
                     _mark(axes, outcome)
+            for event in verdict.false_alarms:
+                if event.asset == asset:
+                    axes.axvline(_moment(event.time_ms), color=RED, linewidth=0.8, linestyle=":")
             axes.set_title(asset)
             axes.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
         return svg(figure, "scores")
