@@ -5,8 +5,11 @@ gates side by side as i, f, o, c̃; the input part of all steps is one product,
 the decoder's constant input is projected once, the zero state of the first
 step is left out.  c̃ is its own TANH on the last quarter of the gates, which
 costs as many operators as 2 sigmoid(2x) - 1 and keeps the weights' scale.
-Linear path and correction are two outputs, each in its own scale; the device
-adds them.  No batch size is written anywhere but in the shapes, so the first
+Correction and linear path are outputs of their own, each in its own scale;
+the device adds them.  The linear path has two: one finely stepped for what
+training showed, and one, zero until then, for how far components go beyond
+it; a single range wide enough for level shifts would cost three times the
+error.  No batch size is written anywhere but in the shapes, so the first
 axis can be resized.
 """
 
@@ -33,10 +36,11 @@ INT8 = 127  # steps to each side of zero
 # Saturation beyond these costs less than the coarser steps they would need.
 GATE_LIMIT = 6.0  # sigmoid(6) = 0.9975
 CELL_LIMIT = 4.0  # tanh(4) = 0.9993
-# Anomalies drive the outputs beyond what training showed.
+# How far beyond what training showed a tensor reaches.
 CORRECTION_MARGIN = 1.5
+COMPONENT_MARGIN = 1.5  # the rest of a component is excess
 LINEAR_MARGIN = 2.0
-LINEAR_LEAST = 6.0  # standard deviations the linear output reaches at least
+LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
 
@@ -53,13 +57,13 @@ def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
     """Return the TFLite file.
 
     The input is the window; the outputs are the correction and, if there is
-    a linear path, its part.  All are int8.
+    a linear path, its usual part and its excess.  All are int8.
     """
     builder = _Builder(spec)
     window = builder.window()
     parts = [builder.lstm_path(window, weights, ranges)]
     if weights.linear is not None:
-        parts.append(builder.linear_path(window, *weights.linear, ranges))
+        parts += builder.linear_path(window, *weights.linear, ranges)
     return builder.graph.finish([window.tensor], [part.tensor for part in parts])
 
 
@@ -86,16 +90,33 @@ class _Builder:
             value = self._join(hidden)
         return self._dense(value, weights.correction, ranges.correction * CORRECTION_MARGIN)
 
-    def linear_path(self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges) -> _Value:
+    def linear_path(
+        self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges
+    ) -> list[_Value]:
         # Half of a component's size goes into the weights on its way back:
         # small components keep their bits, the large ones do not take all.
         balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
-        reach = float((ranges.components / balance).max()) * LINEAR_MARGIN
-        components = self._new(self.spec.rank, reach)
-        self._product(window, inward.kernel / balance, None, components)
-        limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), CLIP)
-        kernel = outward.kernel * balance[:, None]
-        return self._product(components, kernel, outward.bias, self._new(self.spec.size, limit))
+        there, back = inward.kernel / balance, outward.kernel * balance[:, None]
+        reach = float((ranges.components / balance).max()) * COMPONENT_MARGIN
+        usual = self._product(window, there, None, self._new(self.spec.rank, reach))
+        excess = self._excess(window, there, usual)
+        limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
+        return [
+            self._product(usual, back, outward.bias, self._new(self.spec.size, limit)),
+            self._product(
+                excess, np.concatenate([back, -back]), None, self._new(self.spec.size, LINEAR_MOST)
+            ),
+        ]
+
+    def _excess(self, window: _Value, kernel: Floats, usual: _Value) -> _Value:
+        """Return what each component has above and below the range of ``usual``."""
+        reach = usual.scale * INT8
+        # No window within the clip can drive a component beyond this.
+        bound = CLIP * float(np.abs(kernel).sum(axis=0).max())
+        out = self._new(2 * self.spec.rank, bound - reach)
+        both = np.concatenate([kernel, -kernel], axis=1)
+        bias = np.full(both.shape[1], -reach, np.float32)
+        return self._product(window, both, bias, out, positive=True)
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -105,8 +126,19 @@ class _Builder:
         tensor = self.graph.tensor((1, width), np.int8, scale=scale, zero=zero)
         return _Value(tensor, width, scale)
 
-    def _product(self, x: _Value, kernel: Floats, bias: Floats | None, out: _Value) -> _Value:
-        """Return ``out`` = x kernel + bias; rows of x are cut to the kernel's length."""
+    def _product(
+        self,
+        x: _Value,
+        kernel: Floats,
+        bias: Floats | None,
+        out: _Value,
+        *,
+        positive: bool = False,
+    ) -> _Value:
+        """Return ``out`` = x kernel + bias, or 0 where that is below and ``positive`` is set.
+
+        Rows of x are cut to the kernel's length.
+        """
         largest = 0.0 if bias is None else float(np.abs(bias).max())
         data, scale = quantized(kernel.T, least=largest / x.scale / BIAS_LIMIT)
         inputs = [x.tensor, self.graph.constant(data, scale=scale), OPTIONAL]
@@ -114,7 +146,10 @@ class _Builder:
             unit = x.scale * scale
             rounded = np.rint(bias.astype(np.float64) / unit)
             inputs[2] = self.graph.constant(rounded.astype(np.int32), scale=unit)
-        options = schema.FullyConnectedOptionsT()
+        kinds = schema.ActivationFunctionType
+        options = schema.FullyConnectedOptionsT(
+            fusedActivationFunction=kinds.RELU if positive else kinds.NONE
+        )
         self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=4)
         return out
 
