@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from fit_parts import START_MS, beat, history
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offbeat_train.errors import DataError
 from offbeat_train.health import examine
 from offbeat_train.prepare import Prepared, prepare
-from offbeat_train.split import FOLDS, Windows, everything, splits, window_ends
+from offbeat_train.split import FOLDS, Windows, _thinned, everything, splits, window_ends
 
 if TYPE_CHECKING:
     from offbeat_train.history import History
@@ -124,6 +124,7 @@ def test_windows_span_neither_gaps_nor_cuts_nor_assets() -> None:
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1, max_size=8),
     st.integers(1, 6),
 )
+@settings(deadline=None)
 def test_a_window_lies_in_one_run_and_one_part(runs: list[tuple[int, int]], size: int) -> None:
     run = np.concatenate([np.full(length, n) for n, (_, length) in enumerate(runs)])
     part = np.concatenate([np.full(length, kind - 1) for kind, length in runs])
@@ -163,6 +164,15 @@ def test_runs_of_held_out_windows_are_contiguous() -> None:
     steps = np.diff(split.held_out.ends)
     assert (steps[np.diff(split.run) == 0] == split.stride).all()
     assert split.run[-1] == 1
+
+
+def test_held_out_windows_of_a_huge_history_are_thinned_in_whole_stretches() -> None:
+    ends = np.arange(0, 100_000, 4)
+    kept = _thinned(ends, 2000, 100)
+    steps = np.diff(kept)
+    assert 1800 <= len(kept) <= 2000
+    assert (steps == 4).sum() == len(kept) - 20
+    assert kept[-1] > 99_000
 
 
 def test_stretches_too_short_for_the_parts_are_refused() -> None:

@@ -15,6 +15,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from offbeat_train.errors import HistoryError
 from offbeat_train.parts import Findings, read_part
 from offbeat_train.recordings import Recording, join
@@ -81,6 +83,7 @@ def read_history(paths: Sequence[Path], options: HistoryOptions | None = None) -
             next_start = int(part.times.ms[-1]) + FILE_GAP_MS
     said, timed = parts[0].times.said, all(part.has_time for part in parts)
     joined = join(parts, chosen.sensors, found)
+    pa.default_memory_pool().release_unused()  # what the files needed, training may use
     return History(
         assets=joined.assets,
         sensors=joined.sensors,

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 FOLDS = 4
 FOLD_ROWS = 6_000  # with fewer rows, blocks are held out in turn
 TRAIN_SHARE, VALIDATION_SHARE = 0.65, 0.15  # of each asset's rows; the rest calibrates
-HELD_OUT_CELLS = 8_000_000  # numbers in all held-out windows, about, at most
+HELD_OUT_CELLS = 12_000_000  # numbers in all held-out windows, about, at most ...
+STRETCH_WINDOWS = 8  # ... taken in stretches of so many window lengths, evenly spread
 MIN_WINDOWS = 4  # in each part
 
 
@@ -159,7 +160,7 @@ def _split(
     most = HELD_OUT_CELLS // (size * rows.shape[1]) + 1
     stride = max(1, min(prepared.plan.stride, -(-int(in_held.sum()) // most)))
     held_ends = _marked(prepared, in_held)
-    held_ends = held_ends[held_ends % stride == 0]
+    held_ends = _thinned(held_ends[held_ends % stride == 0], most, STRETCH_WINDOWS * size // stride)
     short = prepared.rows32
     gap = np.ones(len(held_ends), dtype=bool)
     gap[1:] = np.diff(held_ends) != stride
@@ -171,6 +172,17 @@ def _split(
         run=np.cumsum(gap) - 1,
         stride=stride,
     )
+
+
+def _thinned(ends: Ints, most: int, stretch: int) -> Ints:
+    """Keep about ``most`` ends, in whole stretches, as neighbours belong together."""
+    if len(ends) <= most:
+        return ends
+    count = -(-len(ends) // stretch)
+    kept = np.linspace(0, count - 1, max(1, most // stretch)).astype(np.int64)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[kept] = True
+    return ends[np.repeat(chosen, stretch)[: len(ends)]]
 
 
 def _within(prepared: Prepared, span: tuple[float, float]) -> NDArray[np.bool_]:
