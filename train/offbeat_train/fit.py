@@ -77,10 +77,11 @@ class Trained:
     """One network, as integers, and how it came about.
 
     ``proof`` holds held-out windows (N, T, F) and what the float network
-    makes of them.
+    makes of them; ``weights`` are the float network's, as Keras orders them.
     """
 
     tflite: bytes
+    weights: list[Floats32]
     interpreter: Interpreter
     losses: Losses
     pca: WindowedPca
@@ -204,7 +205,8 @@ class _School:
         proof = held_out.spread(parity.WINDOWS)
         floats = shared.predict(np.clip(proof, -CLIP, CLIP).astype(np.float32))
         return Trained(
-            tflite=tflite, interpreter=Interpreter(tflite), losses=losses,
+            tflite=tflite, weights=shared.get_weights(), interpreter=Interpreter(tflite),
+            losses=losses,
             pca=WindowedPca.fit(sample), proof=(proof, floats.astype(np.float64)),
         )  # fmt: skip
 

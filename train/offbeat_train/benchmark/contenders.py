@@ -1,0 +1,160 @@
+"""Who is measured beside the integer model, on the very same windows.
+
+Rules: every contender with a reconstruction walks through the device's own
+windows, detector and alert rule, with weights and threshold calibrated on
+the same held-out windows by the same rule.  The float model shares the
+integer model's calibration, so that only the integers differ.
+
+``offbeat``     the integer model, as ``fit`` ships it
+``float``       the same network before it became integers
+``pca``         windowed PCA
+``untrained``   the network before training: its linear path alone, for what
+                the LSTM adds starts at zero
+``zero``        always expects the mean
+``forest``      isolation forest of scikit-learn on the flattened windows
+``always``      an alarm that never ends
+``random``      a coin for each row
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from sklearn.ensemble import IsolationForest
+
+from offbeat_edge.model import Judged, Model
+from offbeat_train import network
+from offbeat_train.baseline import WindowedPca
+from offbeat_train.calibration import WEEK_MS, block_maxima, calibrate, return_level
+from offbeat_train.defaults import linear_path
+from offbeat_train.fit import SAMPLE, SAMPLE_CELLS
+from offbeat_train.shared_graph import SharedGraph
+from offbeat_train.split import everything
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.model import Reconstructor
+    from offbeat_train.defaults import Linear
+    from offbeat_train.fit import Fitted
+    from offbeat_train.split import Windows
+
+    Floats = NDArray[np.float64]
+
+NAMES = ("offbeat", "float", "pca", "untrained", "zero", "forest", "always", "random")
+
+
+def models(fitted: Fitted, manifest: Manifest, shipped: Model) -> dict[str, Model]:
+    """Give every contender that judges windows, ready for an engine."""
+    learned = [_Learned(split.train, fitted) for split in fitted.splits]
+    single = len(learned) == 1
+    final = learned[0] if single else _Learned(everything(fitted.prepared), fitted)
+    floats = _Float(fitted)
+    return {
+        "offbeat": shipped,
+        "float": _model(manifest, floats),
+        "pca": _calibrated(fitted, manifest, [one.pca for one in learned], final.pca),
+        "untrained": _calibrated(fitted, manifest, [one.path for one in learned], final.path),
+        "zero": _calibrated(fitted, manifest, [_Zero() for _ in learned], _Zero()),
+        "forest": _forest(fitted, manifest, learned, final),
+    }
+
+
+class _Zero:
+    """Reconstructs the mean of every sensor."""
+
+    def reconstruct(self, windows: Floats) -> Floats:
+        return np.zeros_like(windows)
+
+
+class _Float:
+    """The trained network in float32."""
+
+    def __init__(self, fitted: Fitted) -> None:
+        self._graph = SharedGraph(network.build(fitted.spec, fitted.options.seed))
+        self._graph.set_weights(fitted.trained.weights)
+
+    def reconstruct(self, windows: Floats) -> Floats:
+        cut = np.clip(windows, -network.CLIP, network.CLIP).astype(np.float32)
+        return self._graph.predict(cut).astype(np.float64)
+
+
+class _Path:
+    """The linear path of the network, in float64."""
+
+    def __init__(self, path: Linear, rank: int) -> None:
+        self._mean = path.mean
+        self._inward = path.components[:, :rank]
+        self._outward = (path.components * path.gains)[:, :rank].T
+
+    def reconstruct(self, windows: Floats) -> Floats:
+        flat = np.clip(windows, -network.CLIP, network.CLIP).reshape(len(windows), -1)
+        back = (flat - self._mean) @ self._inward @ self._outward + self._mean
+        return np.asarray(back.reshape(windows.shape), dtype=np.float64)
+
+
+class _Learned:
+    """What the plain methods learn from the windows of one split."""
+
+    def __init__(self, windows: Windows, fitted: Fitted) -> None:
+        sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // fitted.spec.size))
+        self.pca = WindowedPca.fit(sample)
+        self.path = _Path(linear_path(sample), fitted.spec.rank)
+        flat = sample.reshape(len(sample), -1)
+        self.forest = IsolationForest(random_state=fitted.options.seed).fit(flat)
+
+
+class _Forest(Model):
+    """An isolation forest in the place of network and detector."""
+
+    def __init__(
+        self, *, manifest: Manifest, forest: IsolationForest, scale: float, threshold: float
+    ) -> None:
+        super().__init__(manifest=manifest, digest="", config_digest="", interpreter=None)
+        self._forest, self._scale, self._threshold = forest, scale, threshold
+
+    def judge(self, windows: Floats) -> Judged:
+        scaled = (windows - self._center) / self._spread
+        score = _isolation(self._forest, scaled) / self._scale / self._threshold
+        even = np.full((len(windows), len(self.names)), 1.0 / len(self.names))
+        return Judged(score, even, None, windows[:, -1].copy())
+
+
+def _model(manifest: Manifest, reconstructor: Reconstructor) -> Model:
+    return Model(manifest=manifest, digest="", config_digest="", interpreter=reconstructor)
+
+
+def _calibrated(
+    fitted: Fitted, manifest: Manifest, held: list[Reconstructor], final: Reconstructor
+) -> Model:
+    """Weigh and set the threshold as ``fit`` does, on the same held-out windows."""
+    recon = [
+        one.reconstruct(split.held_out[:]) for one, split in zip(held, fitted.splits, strict=True)
+    ]
+    holdout = fitted.holdout._replace(recon=np.concatenate(recon))
+    found = calibrate(holdout, fitted.prepared.sensors, rows=manifest.detector.rows)
+    own = msgspec.structs.replace(
+        manifest, detector=found.detector, threshold=found.threshold, fallback=found.fallback
+    )
+    return _model(own, final)
+
+
+def _forest(fitted: Fitted, manifest: Manifest, learned: list[_Learned], final: _Learned) -> Model:
+    raw = np.concatenate([
+        _isolation(one.forest, split.held_out[:])
+        for one, split in zip(learned, fitted.splits, strict=True)
+    ])  # fmt: skip
+    scale = float(raw.min())  # the tail has a floor at 1, made for residuals
+    block_ms = fitted.spec.window * fitted.prepared.plan.period_ms
+    every = WEEK_MS / (fitted.calibration.expected_per_week * block_ms)
+    threshold = return_level(block_maxima(raw / scale, fitted.holdout), every=every)
+    return _Forest(manifest=manifest, forest=final.forest, scale=scale, threshold=threshold)
+
+
+def _isolation(forest: IsolationForest, windows: Floats) -> Floats:
+    """Anomaly score of scaled windows (N, T, F), about 0.3 to 1."""
+    flat = np.clip(windows, -network.CLIP, network.CLIP).reshape(len(windows), -1)
+    return np.asarray(-forest.score_samples(flat), dtype=np.float64)
