@@ -63,7 +63,7 @@ def _set_speed(seed: int, pump: int, time_ms: Ints) -> Floats:
     """Return the set speed, constant between changes, 0 while stopped."""
     starts: list[int] = []
     levels: list[float] = []
-    for day in range(int(time_ms[0]) // DAY_MS, int(time_ms[-1]) // DAY_MS + 1):
+    for day in range(int(time_ms.min()) // DAY_MS, int(time_ms.max()) // DAY_MS + 1):
         for start, level in _day_plan(seed, pump, day):
             starts.append(start)
             levels.append(level)

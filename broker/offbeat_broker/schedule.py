@@ -23,10 +23,12 @@ from offbeat_edge.schema import iso
 
 if TYPE_CHECKING:
     from offbeat_broker.plant import Plant
+    from offbeat_broker.signals import Floats, Ints
 
 MINUTE_MS = 60_000
 RECOVER_MS = 90 * MINUTE_MS  # after a fault, before the asset's next one
 CANDIDATES = 60  # places tried for each fault
+PARTS = 50  # of a fault, at which it is looked whether the pump runs
 
 
 class Shape(NamedTuple):
@@ -108,9 +110,7 @@ def _place(
     shape = SHAPES[kind]
     length = max(int(rng.uniform(*shape.minutes) * MINUTE_MS), shortest)
     starts = slot + rng.integers(0, slot_ms - length - RECOVER_MS, CANDIDATES)
-    parts = np.linspace(0, length, 50).astype(np.int64)
-    shares = [float(plant.running(asset, start + parts).mean()) for start in starts]
-    start = int(starts[int(np.argmax(shares))])
+    start = int(starts[np.argmax(_running_shares(plant, asset, starts, length))])
     low, high = shape.sigmas
     size = low + (high - low) * rank  # small and large of every kind, whatever the seed
     sign = float(rng.choice([-1.0, 1.0])) if shape.sensors and size else 1.0
@@ -123,6 +123,16 @@ def _place(
         end_ms=start + length,
         magnitude=round(sign * size, 2),
     )
+
+
+def _running_shares(plant: Plant, asset: str, starts: Ints, length: int) -> Floats:
+    """Return, for each start, the share of the following ``length`` ms that the pump runs."""
+    order = np.argsort(starts)
+    parts = np.linspace(0, length, PARTS).astype(np.int64)
+    running = plant.running(asset, (starts[order][:, None] + parts).reshape(-1))
+    shares = np.empty(len(starts))
+    shares[order] = running.reshape(len(starts), PARTS).mean(axis=1)
+    return shares
 
 
 def truth(plant: Plant, fault: Fault, *, period_ms: int) -> Truth:
