@@ -78,6 +78,18 @@ def test_the_unit_of_epoch_numbers_is_found(read, unit: str, factor: int) -> Non
     assert unit in history.time_said
 
 
+def test_a_date_and_a_time_of_day_are_joined(read) -> None:  # noqa: ANN001
+    text = "Date;Time;a\n10/03/2004;18.00.00;2,6\n13/03/2004;19.00.00;2,7\n"
+    recording = read(text).assets["asset"]
+    assert recording.times_ms[0] == datetime(2004, 3, 10, 18, tzinfo=UTC).timestamp() * 1000
+    assert recording.times_ms[1] == datetime(2004, 3, 13, 19, tzinfo=UTC).timestamp() * 1000
+
+
+def test_digits_of_a_date_are_read_as_such(read) -> None:  # noqa: ANN001
+    history = read("time,a\n20240101000000,1\n20240101000001,2\n")
+    assert history.assets["asset"].times_ms[1] == START_MS + 1000
+
+
 def test_times_with_offsets_become_utc(read) -> None:  # noqa: ANN001
     history = read("t,a\n2024-01-01T01:00:00+01:00,1\n2024-01-01T01:00:01+01:00,2\n")
     assert history.assets["asset"].times_ms[0] == START_MS

@@ -11,7 +11,7 @@ is a note, every oddity a warning with its line; nothing is sorted here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -119,6 +119,9 @@ def _times(
             found.doubt(f"{table.path}: column {roles.time!r} only counts rows; they are taken as "
                      "one second apart")  # fmt: skip
         times = convert_numbers(values, options.time_unit or _named_unit(values, roles.time))
+    elif roles.clock is not None:
+        times = convert_texts(_joined(column, table.columns[roles.clock]), options.timezone)
+        found.note(f"the time of day is column {roles.clock!r}")
     elif pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
         times = convert_texts(column, options.timezone)
     else:
@@ -129,6 +132,13 @@ def _times(
     for text in times.warnings:
         found.doubt(f"{table.path}: {text}")
     return times
+
+
+def _joined(days: Any, clocks: Any) -> Any:  # noqa: ANN401 - Arrow arrays
+    """Join dates and times of day cell by cell."""
+    clocks = pc.utf8_trim_whitespace(pc.cast(clocks, pa.string()))
+    colons = pc.replace_substring_regex(clocks, r"^(\d+)\.(\d+)\.", r"\1:\2:")
+    return pc.binary_join_element_wise(days, colons, " ")
 
 
 def _named_unit(values: NDArray[np.float64], name: str) -> Unit | None:

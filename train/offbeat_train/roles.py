@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NOTHING = "holds no value at all"
 LOOK_ROWS = 100_000  # rows looked at to judge a column
+LOOK_CELLS = 100  # of text
+_CLOCK = re.compile(r"\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?$")
 ASSET_NAMES = frozenset({"asset", "asset_id", "machine", "machine_id", "device", "device_id",
                          "equipment", "equipment_id", "pump", "pump_id", "unit_id"})  # fmt: skip
 SENSOR_NAMES = frozenset({"sensor", "sensor_id", "sensor_name", "tag", "tag_name", "metric",
@@ -63,6 +65,7 @@ class Roles:
     """The columns' parts.  ``sensor`` and ``value`` are set for long files."""
 
     time: str | None
+    clock: str | None = None  # the time of day, where ``time`` is only a date
     sensors: tuple[str, ...] = ()
     asset: str | None = None
     labels: tuple[str, ...] = ()
@@ -86,13 +89,14 @@ def find_roles(table: Table, options: HistoryOptions) -> Roles:
             _require(table, name)
     time = options.time_column or _find_time(table, taken=set(named))
     asset = options.asset_column or _find_asset(table, taken={time, *options.label_columns})
+    clock = _find_clock(table, time)
     long = _find_long(table, time=time, asset=asset)
     if long is not None:
         sensor, value = long
         note = f"long layout: one row a reading ({sensor!r} names the sensor, {value!r} holds it)"
-        return Roles(time=time, asset=asset, labels=options.label_columns, sensor=sensor,
-                     value=value, notes=(note,))  # fmt: skip
-    return _wide_roles(table, options, time, asset)
+        return Roles(time=time, clock=clock, asset=asset, labels=options.label_columns,
+                     sensor=sensor, value=value, notes=(note,))  # fmt: skip
+    return replace(_wide_roles(table, options, time, asset), clock=clock)
 
 
 def _wide_roles(
@@ -158,7 +162,8 @@ def look(table: Table, name: str) -> NDArray[np.float64]:
 
 def _find_time(table: Table, taken: set[str | None]) -> str | None:
     free = [name for name in table.kinds if name not in taken]
-    typed = [name for name in free if table.kinds[name] == "time"]
+    dates = [name for name in free if table.kinds[name] == "time"]
+    typed = [name for name in dates if not _is_clock(table, name)]
     numeric = [name for name in free if table.kinds[name] == "number"]
     epochs = [name for name in numeric if unit_of(look(table, name)) and _rises(table, name)]
     likely = [name for name in numeric if looks_like_time(name) and _rises(table, name)]
@@ -167,6 +172,24 @@ def _find_time(table: Table, taken: set[str | None]) -> str | None:
         if by_name or group:
             return (by_name or group)[0]
     return None
+
+
+def _find_clock(table: Table, time: str | None) -> str | None:
+    """Find the time of day that belongs to a column of dates."""
+    if time is None or not pa.types.is_string(table.columns[time].type):
+        return None
+    days = [day for day in table.columns[time].slice(0, LOOK_CELLS).to_pylist() if day]
+    if not days or any(":" in day for day in days):
+        return None
+    return next((name for name in table.kinds if name != time and _is_clock(table, name)), None)
+
+
+def _is_clock(table: Table, name: str) -> bool:
+    """Tell whether a column holds times of day such as 18:00:00 or 18.00.00."""
+    if table.kinds[name] not in ("text", "time") or pa.types.is_timestamp(table.columns[name].type):
+        return False
+    cells = [cell for cell in table.columns[name].slice(0, LOOK_CELLS).to_pylist() if cell]
+    return bool(cells) and all(isinstance(c, str) and _CLOCK.match(c.strip()) for c in cells)
 
 
 def _rises(table: Table, name: str) -> bool:

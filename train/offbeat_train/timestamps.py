@@ -74,7 +74,12 @@ def unit_of(values: NDArray[np.float64]) -> Unit | None:
 
 
 def convert_numbers(values: NDArray[np.float64], unit: Unit | None = None) -> Times:
-    """Convert epoch (or relative) numbers, shape (N,), NaN where absent."""
+    """Convert epoch (or relative) numbers, shape (N,), NaN where absent.
+
+    Numbers such as 20240131235959 are read as the digits of a date and time.
+    """
+    if unit is None and _are_digits(values):
+        return _convert_digits(values)
     found = unit or unit_of(values)
     relative = unit_of(values) is None
     chosen = found or "s"
@@ -88,6 +93,20 @@ def convert_numbers(values: NDArray[np.float64], unit: Unit | None = None) -> Ti
     if relative:
         said = f"{UNIT_NAMES[chosen]} from an unknown start, which is taken as 1970-01-01 UTC"
     return Times(ms=ms, said=said, relative=relative)
+
+
+def _are_digits(values: NDArray[np.float64]) -> bool:
+    """Tell whether all numbers lie between the digits of 1975 and 2100."""
+    known = values[np.isfinite(values)]
+    return bool(known.size and known.min() >= 19750101000000 and known.max() < 21000101000000)
+
+
+def _convert_digits(values: NDArray[np.float64]) -> Times:
+    known = np.isfinite(values)
+    words = pd.Series(values[known].astype(np.int64)).astype("str")
+    ms = np.full(values.shape, ABSENT, dtype=np.int64)
+    ms[known] = _series_ms(pd.to_datetime(words, format="%Y%m%d%H%M%S", errors="coerce"))
+    return Times(ms=ms, said="the digits of year to second, taken as UTC")
 
 
 def convert_stamps(stamps: Any, zone: str | None) -> Times:  # noqa: ANN401 - Arrow array
