@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from offbeat_train.errors import DataError
 from offbeat_train.health import examine
 from offbeat_train.prepare import Prepared, prepare
-from offbeat_train.split import FOLDS, Windows, _thinned, everything, splits, window_ends
+from offbeat_train.split import FOLDS, Windows, _thinned, divide, everything, splits, window_ends
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from offbeat_train.history import History
 
 
@@ -179,6 +181,41 @@ def test_stretches_too_short_for_the_parts_are_refused() -> None:
     made = prepared(history(beat(400), cuts=tuple(range(20, 400, 20))), window=20)
     with pytest.raises(DataError, match="shorter --window"):
         splits(made)
+
+
+def slow_beat(count: int) -> npt.NDArray[np.float64]:
+    """Sensors with a beat of 150 steps, for which a window of 224 is chosen; (N, F)."""
+    rng = np.random.default_rng(0)
+    phase = np.arange(count)[:, None] * 2 * np.pi / 150 + np.arange(3)
+    return 20.0 + 5.0 * np.sin(phase) + rng.normal(scale=0.3, size=(count, 3))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(history(slow_beat(2700), cuts=(200, 400, 1000)), id="gaps"),
+        pytest.param(history(slow_beat(1500), assets=2), id="short assets"),
+    ],
+)
+def test_a_window_that_finds_no_room_gives_way_to_a_shorter_one(made: History) -> None:
+    health = examine(made)
+    with pytest.raises(DataError):
+        splits(prepare(made, health))
+    found, parts = divide(made, health)
+    assert found.plan.window in range(64, 200)
+    assert all(split.lacks() is None for split in parts)
+
+
+def test_a_window_that_was_asked_for_does_not_give_way() -> None:
+    made = history(slow_beat(1500), assets=2)
+    with pytest.raises(DataError, match="windows of 224 rows"):
+        divide(made, examine(made), window=224)
+
+
+def test_the_shortest_window_is_the_last_that_is_tried() -> None:
+    made = history(beat(90))
+    with pytest.raises(DataError, match="for a window of 8, got 90"):
+        divide(made, examine(made))
 
 
 def test_windows_are_views_until_asked_for() -> None:

@@ -65,6 +65,15 @@ def choose_window(rows: Floats, longest_run: int | None = None) -> int:
     return _even(max(SHORTEST, min(wanted, most)))
 
 
+def shorter_window(window: int) -> int:
+    """Choose the next shorter window (steps) to try, where this one found no room.
+
+    >>> shorter_window(256), shorter_window(12)
+    (192, 8)
+    """
+    return _even(window * 3 // 4)
+
+
 def find_period(rows: Floats) -> int | None:
     """Return the lag (steps) at which the sensors together repeat, or None."""
     sample = rows[:BEAT_ROWS]

@@ -66,15 +66,22 @@ class DataError(TrainError):
     ----------
     problem : what was expected and what was found.
     needed, got : the figures behind it, where there are such.
+    window : the steps of a window, where a shorter one might do.
     """
 
     exit_code = 65
 
     def __init__(
-        self, problem: str, *, needed: float | None = None, got: float | None = None
+        self,
+        problem: str,
+        *,
+        needed: float | None = None,
+        got: float | None = None,
+        window: int | None = None,
     ) -> None:
         self.needed = needed
         self.got = got
+        self.window = window
         super().__init__(problem)
 
 

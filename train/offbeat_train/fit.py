@@ -26,9 +26,8 @@ from offbeat_train.defaults import LATENT, UNITS, choose_patch, judged_rows, lin
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
 from offbeat_train.network import CLIP, NetworkSpec, build
-from offbeat_train.prepare import Prepared, prepare
 from offbeat_train.shared_graph import SharedGraph
-from offbeat_train.split import Split, Windows, everything, splits
+from offbeat_train.split import Split, Windows, divide, everything
 from offbeat_train.training import EPOCHS, train
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from offbeat_train.defaults import Linear
     from offbeat_train.history import History
+    from offbeat_train.prepare import Prepared
     from offbeat_train.training import History as Losses
 
     Floats = NDArray[np.float64]
@@ -120,9 +120,8 @@ def fit(
     begun = time.monotonic()
     health = health or examine(history)
     on.stage("aligning to the time grid")
-    prepared = prepare(history, health, period_ms=options.period_ms, window=options.window,
-                       stride=options.stride)  # fmt: skip
-    divided = splits(prepared)
+    prepared, divided = divide(history, health, period_ms=options.period_ms,
+                               window=options.window, stride=options.stride)  # fmt: skip
     spec = choose_network(prepared, divided[0], options)
     held, trained, last = _train_all(divided, prepared, spec, options, on)
     holdout = _join(held, divided, prepared)

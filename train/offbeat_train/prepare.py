@@ -250,4 +250,5 @@ def _too_little(grids: _Grids, window: int, got: int) -> DataError:
         f"expected at least {needed} complete rows for a window of {window}, got {got} ({why})",
         needed=needed,
         got=got,
+        window=window,
     )

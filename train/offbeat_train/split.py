@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from offbeat_train.defaults import SHORTEST, shorter_window
 from offbeat_train.errors import DataError
+from offbeat_train.prepare import Prepared, prepare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offbeat_train.prepare import Prepared
+    from offbeat_train.health import Health
+    from offbeat_train.history import History
 
     Floats = NDArray[np.float64]
     Floats32 = NDArray[np.float32]
@@ -93,7 +96,8 @@ class Split:
         return DataError(
             f"expected at least {MIN_WINDOWS} windows of {size} rows each for training, "
             f"validation and calibration, got too few for {self.lacks()} from {have}; "
-            "a longer history or a shorter --window helps"
+            "a longer history or a shorter --window helps",
+            window=size,
         )
 
 
@@ -116,6 +120,34 @@ def splits(prepared: Prepared) -> list[Split]:
     if not whole:
         raise found[0].too_little(prepared)
     return whole
+
+
+def divide(
+    history: History,
+    health: Health,
+    *,
+    period_ms: int | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+) -> tuple[Prepared, list[Split]]:
+    """Prepare and split a history; a window that nobody asked for gives way.
+
+    What suits the beat may be more than gaps, or many short recordings, leave
+    room for in each part: then shorter ones are tried, down to ``SHORTEST``.
+
+    Raises
+    ------
+    DataError : as `prepare` and `splits` do, of the shortest window tried.
+    """
+    size = window
+    while True:
+        try:
+            prepared = prepare(history, health, period_ms=period_ms, window=size, stride=stride)
+            return prepared, splits(prepared)
+        except DataError as error:
+            if window is not None or error.window is None or error.window <= SHORTEST:
+                raise
+            size = shorter_window(error.window)
 
 
 def everything(prepared: Prepared) -> Windows:
@@ -182,7 +214,8 @@ def _thinned(ends: Ints, most: int, stretch: int) -> Ints:
     kept = np.linspace(0, count - 1, max(1, most // stretch)).astype(np.int64)
     chosen = np.zeros(count, dtype=bool)
     chosen[kept] = True
-    return ends[np.repeat(chosen, stretch)[: len(ends)]]
+    thinned: Ints = ends[np.repeat(chosen, stretch)[: len(ends)]]
+    return thinned
 
 
 def _within(prepared: Prepared, span: tuple[float, float]) -> NDArray[np.bool_]:
