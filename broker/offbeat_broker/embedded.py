@@ -107,7 +107,7 @@ async def serve(
 
     try:
         server = await asyncio.start_server(connected, host, port)
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # a port beyond 65535 overflows
         await broker.shutdown()
         raise LinkError(f"broker: expected to bind {host}:{port}, got {error}") from error
     started.set_result(server.sockets[0].getsockname()[1])

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from typing import NamedTuple
 
 from offbeat_edge import __version__
@@ -17,6 +18,8 @@ from offbeat_edge.errors import ConfigError, OffbeatError
 
 USAGE = 2
 UNAVAILABLE = 69
+INTERNAL = 70
+INTERRUPTED = 130
 
 
 class Command(NamedTuple):
@@ -63,14 +66,25 @@ def main(argv: list[str] | None = None) -> int:
     args = sub.parse_args(words[1:])
     try:
         return int(module.run(args))
-    except OffbeatError as error:
-        return _told(name, error)
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         # The reader went away; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last to hear: each has its exit code
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> int:
+    """Say what went wrong: in a line if it is the user's to mend, else all we know."""
+    if isinstance(error, OffbeatError):
+        return _told(name, error)
+    if isinstance(error, OSError) and error.filename is not None:
+        print(f"offbeat {name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return UNAVAILABLE
+    traceback.print_exception(error)
+    return INTERNAL
 
 
 def _parser() -> argparse.ArgumentParser:
