@@ -67,7 +67,7 @@ class Run:
         seed: int,
         protocol: str = "auto",
         prelude: str = "",
-        seconds: int = 600,
+        seconds: int = 400,
         faults: int = 12,
     ) -> None:
         print(f"seed {seed}")  # noqa: T201 - what pytest shows of a failure
