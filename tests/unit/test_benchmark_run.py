@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,3 +199,27 @@ def test_a_folder_without_the_dataset_is_told(
 ) -> None:
     assert main(["benchmark", "skab", "--data", str(tmp_path)]) == 65
     assert "expected valve1 or skab/valve1" in capsys.readouterr().err
+
+
+def test_the_command_prints_and_writes_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "004_UCR_Anomaly_made_up_50_161_170.txt"
+    path.write_text("\n".join(str(float(i % 9)) for i in range(300)))
+    out = tmp_path / "ucr.json"
+    words = ["benchmark", "ucr", "--data", str(tmp_path), "--json", str(out), "--jobs", "1"]
+    assert main(words) == 0
+    assert "expected at least 96 complete rows" in capsys.readouterr().out
+    told = json.loads(out.read_text())
+    assert told["pooled"]["always"]["events_caught"] == [1.0, 0.0]
+    assert told["series"][0]["refused"]
+    assert len((tmp_path / "ucr.series.jsonl").read_text().split()) > 0
+
+
+def test_a_pattern_that_no_series_matches_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "004_UCR_Anomaly_made_up_50_61_70.txt").write_text("1 2 3")
+    words = ["benchmark", "ucr", "--data", str(tmp_path), "--series", "valve*"]
+    assert main(words) == 65
+    assert "004_UCR_Anomaly_made_up_50_61_70" in capsys.readouterr().err

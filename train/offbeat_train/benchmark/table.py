@@ -35,6 +35,8 @@ NOTES = (
     "F1, FAR and MAR count rows in alarm; Fc1, overlap F1, events, false alarms and delays count",
     "alerts as the device sends them. An endless alarm has an overlap F1 near 1: look at its Fc1.",
 )
+UNTIMED = ("smap", "msl", "ucr", "tsb-ad")
+UNTIMED_NOTE = "The rows have no times: hours and seconds take each for a second."
 DASH = "-"
 
 
@@ -47,7 +49,8 @@ def show(
     """Print all there is to say."""
     console.print(_series_table(measured))
     console.print(_pooled_table(dataset, pooled, measured))
-    for text in (*NOTES, *_sources(dataset), *_refusals(measured)):
+    untimed = (UNTIMED_NOTE,) if dataset in UNTIMED else ()
+    for text in (*NOTES, *untimed, *_sources(dataset), *_refusals(measured)):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
