@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from offbeat_edge import __version__
+from offbeat_edge.interpreter import runtime_name
 from offbeat_train.benchmark.datasets import DATASETS
 from offbeat_train.errors import HistoryError
 
@@ -110,6 +113,7 @@ def _write(
     name = settings[0].dataset
     about = {
         "dataset": name, "protocol": DATASETS[name].__doc__, "code": key.rsplit(maxsplit=1)[-1],
+        "version": __version__, "runtime": runtime_name(), "machine": platform.machine(),
         "seeds": [one.seed for one in settings], "pooled": pooled,
         "published": [one._asdict() for one in PUBLISHED[name]], "series": measured,
     }  # fmt: skip
