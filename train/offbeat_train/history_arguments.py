@@ -30,14 +30,13 @@ def add_history_arguments(parser: argparse.ArgumentParser) -> None:
         "--exclude",
         action="append",
         default=[],
-        type=_range,
         metavar="START/END",
-        help="leave out a range of ISO 8601 times; may be repeated",
+        help="leave out a range of ISO 8601 times (in --timezone); may be repeated",
     )
 
 
 def history_options(args: argparse.Namespace, *, sensors: tuple[str, ...] = ()) -> HistoryOptions:
-    """Return what the user said."""
+    """Return what the user said; raises HistoryError on a range that is none."""
     return HistoryOptions(
         sensors=sensors,
         asset_column=args.asset_column,
@@ -45,18 +44,20 @@ def history_options(args: argparse.Namespace, *, sensors: tuple[str, ...] = ()) 
         time_unit=args.time_unit,
         timezone=args.timezone,
         label_columns=tuple(args.label_column),
-        exclude=tuple(args.exclude),
+        exclude=tuple(_range(text, args.timezone) for text in args.exclude),
     )
 
 
-def _range(text: str) -> tuple[int, int]:
+def _range(text: str, zone: str | None) -> tuple[int, int]:
+    """Parse START/END to [start, end) in epoch ms.
+
+    >>> _range("2024-01-01T00:00:00/2024-01-01T00:00:01", "Europe/Berlin")
+    (1704063600000, 1704063601000)
+    """
     start, separator, end = text.partition(RANGE_SEPARATOR)
     if not separator:
-        raise argparse.ArgumentTypeError(f"expected START/END, got {text!r}")
-    try:
-        bounds = parse_instant(start), parse_instant(end)
-    except HistoryError as error:
-        raise argparse.ArgumentTypeError(f"expected ISO 8601 times, got {text!r}") from error
+        raise HistoryError(f"--exclude: expected START/END, got {text!r}")
+    bounds = parse_instant(start, zone), parse_instant(end, zone)
     if bounds[0] >= bounds[1]:
-        raise argparse.ArgumentTypeError(f"expected START before END, got {text!r}")
+        raise HistoryError(f"--exclude: expected START before END, got {text!r}")
     return bounds
