@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from offbeat_edge.schema import AlertRule
     from offbeat_edge.window import Floats
 
+STALE_MIN_MS = 10_000  # a fast sensor's jitter, or a network's hiccup, is no silence
+
 
 class Reconstructor(Protocol):
     """What a model needs of `interpreter.Interpreter`."""
@@ -89,7 +91,8 @@ class Model:
     def stale_after_ms(self) -> int:
         """Silence of an asset beyond this is worth an alert."""
         slowest: int = max(s.cadence_ms for s in self.manifest.sensors)
-        return max(3 * slowest, self.manifest.model.hold_ms, 3 * self.manifest.model.period_ms)
+        spec = self.manifest.model
+        return max(3 * slowest, spec.hold_ms, 3 * spec.period_ms, STALE_MIN_MS)
 
     def judge(self, windows: Floats) -> Judged:
         """Score ``windows``, (N, T, F) float64 in the sensors' units."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from offbeat_train.errors import HistoryError
 from offbeat_train.roles import HistoryOptions
 from offbeat_train.timestamps import Unit, parse_instant
+
+if TYPE_CHECKING:
+    import argparse
 
 RANGE_SEPARATOR = "/"
 
