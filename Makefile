@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
+MINUTES ?= 60
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format soak clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -24,6 +25,9 @@ check: $(VENV)/.installed ## lint, types, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/docs
+
+soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINUTES
+	$(BIN)/python tests/system/soak.py --minutes $(MINUTES)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
