@@ -8,6 +8,7 @@ the engine judges the windows of many assets at once.
 from __future__ import annotations
 
 import math
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -39,6 +40,7 @@ FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
 # is merely out of range may be telling the truth about a broken machine.
 EXPLAINS_ANOMALY = ("missing", "stuck")
 EXPLAINED_SHARE = 0.5
+_ABSENT = repeat(math.nan)
 
 
 class Verdict(NamedTuple):
@@ -118,9 +120,8 @@ class Watch:
 
     def take(self, sample: Sample, out: Outputs) -> list[Due]:
         """Align one sample; return the rows it closed."""
-        known = sample.values.get
-        values = [known(name, math.nan) for name in self.model.names]
-        if all(value != value for value in values):  # noqa: PLR0124 - NaN: absent
+        values = list(map(sample.values.get, self.model.names, _ABSENT))
+        if values[0] != values[0] and all(map(math.isnan, values)):  # NaN: absent
             out.drops.append(no_sensor(self.asset, self.model))
             return []
         before = self.aligner.state.newest
@@ -244,9 +245,11 @@ class Watch:
     # -- states
 
     def _settle_state(self, time_ms: int, out: Outputs) -> None:
+        now = self.current
+        if self.score is not None and now is not None and now.state == "ok" and self._is_ok():
+            return
         state, reasons, kind = self._state()
         open_alert = None if kind is None else self.book.open_alert(kind)
-        now = self.current
         if now is not None and (now.state, now.reasons, now.alert) == (state, reasons, open_alert):
             return
         since_ms = now.since_ms if now is not None and now.state == state else time_ms
@@ -260,6 +263,12 @@ class Watch:
             score=self.score,
         )
         out.states.append(self.current)
+
+    def _is_ok(self) -> bool:
+        """Tell whether a scored asset has nothing to report: the common case, in short."""
+        if self.faults or self.model.degraded is not None:
+            return False
+        return not any(life.alert for life in self.book.lives.values())
 
     def _state(self) -> tuple[State, tuple[str, ...], Kind | None]:
         opened = self.book.open_alert

@@ -242,9 +242,12 @@ class Aligner:
 
     def _emit_whole(self, step: int, time_ms: int, values: list[float]) -> list[Row]:
         """Close a step that its first sample completes: the common case."""
-        rows = self._emit_gap(step)
         state = self.state
-        restart = state.closed is None or step != state.closed + 1
+        rows: list[Row] = []
+        restart = state.closed != step - 1
+        if restart:
+            rows = self._emit_gap(step)
+            restart = state.closed != step - 1
         state.last_times = [time_ms] * self.sensors
         state.last_values = values.copy()
         state.closed = step
