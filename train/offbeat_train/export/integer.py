@@ -99,24 +99,27 @@ class _Builder:
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
         reach = float((ranges.components / balance).max()) * COMPONENT_MARGIN
         usual = self._product(window, there, None, self._new(self.spec.rank, reach))
-        excess = self._excess(window, there, usual)
+        excess = self._excess(window, there, reach)
         limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
         return [
             self._product(usual, back, outward.bias, self._new(self.spec.size, limit)),
-            self._product(
-                excess, np.concatenate([back, -back]), None, self._new(self.spec.size, LINEAR_MOST)
-            ),
+            self._product(excess, back, None, self._new(self.spec.size, LINEAR_MOST)),
         ]
 
-    def _excess(self, window: _Value, kernel: Floats, usual: _Value) -> _Value:
-        """Return what each component has above and below the range of ``usual``."""
-        reach = usual.scale * INT8
+    def _excess(self, window: _Value, kernel: Floats, reach: float) -> _Value:
+        """Return what each component has beyond ``reach``, above or below.
+
+        The same product, moved by the reach, into a tensor whose zero is its
+        least (or greatest) number, which cuts what is inside.
+        """
+        rank = self.spec.rank
         # No window within the clip can drive a component beyond this.
-        bound = CLIP * float(np.abs(kernel).sum(axis=0).max())
-        out = self._new(2 * self.spec.rank, bound - reach)
-        both = np.concatenate([kernel, -kernel], axis=1)
-        bias = np.full(both.shape[1], -reach, np.float32)
-        return self._product(window, both, bias, out, positive=True)
+        bound = CLIP * float(np.abs(kernel).sum(axis=0).max()) - reach
+        scale = max(bound, SMALLEST) / (2 * INT8 + 1)
+        bias = np.full(rank, reach, np.float32)
+        above = self._product(window, kernel, -bias, self._fixed(rank, scale, -INT8 - 1))
+        below = self._product(window, kernel, bias, self._fixed(rank, scale, INT8))
+        return self._add(above, below, self._new(rank, bound))
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -126,19 +129,8 @@ class _Builder:
         tensor = self.graph.tensor((1, width), np.int8, scale=scale, zero=zero)
         return _Value(tensor, width, scale)
 
-    def _product(
-        self,
-        x: _Value,
-        kernel: Floats,
-        bias: Floats | None,
-        out: _Value,
-        *,
-        positive: bool = False,
-    ) -> _Value:
-        """Return ``out`` = x kernel + bias, or 0 where that is below and ``positive`` is set.
-
-        Rows of x are cut to the kernel's length.
-        """
+    def _product(self, x: _Value, kernel: Floats, bias: Floats | None, out: _Value) -> _Value:
+        """Return ``out`` = x kernel + bias; rows of x are cut to the kernel's length."""
         largest = 0.0 if bias is None else float(np.abs(bias).max())
         data, scale = quantized(kernel.T, least=largest / x.scale / BIAS_LIMIT)
         inputs = [x.tensor, self.graph.constant(data, scale=scale), OPTIONAL]
@@ -146,10 +138,7 @@ class _Builder:
             unit = x.scale * scale
             rounded = np.rint(bias.astype(np.float64) / unit)
             inputs[2] = self.graph.constant(rounded.astype(np.int32), scale=unit)
-        kinds = schema.ActivationFunctionType
-        options = schema.FullyConnectedOptionsT(
-            fusedActivationFunction=kinds.RELU if positive else kinds.NONE
-        )
+        options = schema.FullyConnectedOptionsT()
         self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=4)
         return out
 
