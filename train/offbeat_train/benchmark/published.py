@@ -46,9 +46,7 @@ PUBLISHED: dict[str, tuple[Figure, ...]] = {
         Figure("Numenta HTM", {"nab_score": 70.5}, _NAB),
         Figure("random", {"nab_score": 11.0}, _NAB),
     ),
-    "ucr": (
-        Figure("windowed PCA, 99 %, all 250 series", {"ucr_accuracy": 0.368}, "measured by hand"),
-    ),
+    "ucr": (),
     "gecco": (),
     "tsb-ad": (
         Figure("KMeansAD, fitted on the test series", {"vus_pr": 0.384}, _TSB),
