@@ -111,6 +111,13 @@ def test_only_constant_sensors_are_refused() -> None:
         prepared(history(np.full((500, 1), 3.0)))
 
 
+def test_a_value_beyond_all_computing_is_refused_and_named() -> None:
+    values = beat(1000)
+    values[500, 1] = -1e300
+    with pytest.raises(DataError, match=r"within 1e\+30, got -1e\+300 in 's1'"):
+        prepared(history(values))
+
+
 def test_windows_span_neither_gaps_nor_cuts_nor_assets() -> None:
     times = START_MS + np.arange(900) * 1000
     times[300:] += 3_600_000

@@ -39,6 +39,7 @@ NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15
            7_200_000, 14_400_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000)  # fmt: skip
 NICE_TOLERANCE = 0.05  # relative; clocks jitter
 PIECE = 500_000  # rows handled at a time; a longer stretch is cut there
+LARGEST = 1e30  # of a sensor's values: its square, summed, must fit float64
 INCOMPLETE_SHARE = 0.5  # of grid rows; more is worth a warning
 
 
@@ -138,6 +139,15 @@ def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
             part for part in (", ".join(flat), f"{', '.join(dead)} (no value)" * bool(dead)) if part
         )
         raise DataError(f"expected at least one sensor that changes, got {got}", needed=1, got=0)
+    for sensor in usable:
+        extreme = max(sensor.low, sensor.high, key=abs)
+        if abs(extreme) > LARGEST:
+            raise DataError(
+                f"expected values within {LARGEST:g}, got {extreme:g} in {sensor.name!r} "
+                "(leave it out with --sensors, or its rows with --exclude)",
+                needed=LARGEST,
+                got=extreme,
+            )
     out = [s.name for s in health.sensors if s.dead or s.constant]
     names = ", ".join(repr(name) for name in out)
     said = [f"not in the model, as nothing can be learned from them: {names}"] if out else []
