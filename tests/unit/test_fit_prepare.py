@@ -56,6 +56,12 @@ def test_a_slow_sensor_is_held_between_its_reports() -> None:
     assert [sensor.cadence_ms for sensor in result.sensors] == [1000, 1000, 10_000]
 
 
+def test_two_rates_give_one_of_them_and_nothing_between() -> None:
+    values = beat(1000, width=2)
+    values[np.arange(1000) % 10 != 0, 1] = np.nan
+    assert prepared(history(values)).plan.period_ms == 1000
+
+
 def test_constant_and_dead_sensors_are_left_out_and_named() -> None:
     values = beat(1000)
     values[:, 1] = 5.0

@@ -11,6 +11,7 @@ dropped and named; too little data is an error with the figures.
 from __future__ import annotations
 
 import itertools
+import statistics
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -121,11 +122,14 @@ def _scaled(values: Floats, center: Floats, spread: Floats) -> Floats:
 
 
 def choose_period(sensors: tuple[SensorHealth, ...]) -> int:
-    """Take the sensors' middle interval, rounded to a nice one that is near (ms)."""
+    """Take the sensors' middle interval, rounded to a nice one that is near (ms).
+
+    Of two in the middle the shorter: what lies between them is nobody's.
+    """
     cadences = [sensor.cadence_ms for sensor in sensors if sensor.cadence_ms is not None]
     if not cadences:
         raise DataError("expected at least two readings of a sensor, got one", needed=2, got=1)
-    middle = float(np.median(cadences))
+    middle = float(statistics.median_low(cadences))
     near = min(NICE_MS, key=lambda nice: abs(nice / middle - 1.0))
     return near if abs(near / middle - 1.0) <= NICE_TOLERANCE else max(1, round(middle))
 
