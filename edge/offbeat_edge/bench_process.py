@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -86,8 +87,8 @@ def _engine(bundle: Bundle) -> Engine:
 
 def _feed(engine: Engine, bundle: Bundle, assets: range, steps: range) -> int:
     """Feed readings as the daemon would; return how many windows were scored."""
-    samples = list(Signal(bundle).samples(assets, steps))
-    parts = (samples[n : n + BATCH] for n in range(0, len(samples), BATCH))
+    samples = Signal(bundle).samples(assets, steps)
+    parts = iter(lambda: list(islice(samples, BATCH)), [])  # no more in memory than a daemon has
     return sum(len(engine.feed(part).scores) for part in parts)
 
 

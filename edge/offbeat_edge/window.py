@@ -43,6 +43,7 @@ BACKWARD_JUMP_MS = 3_000_000  # a source's clock set back this far is believed .
 BACKWARD_JUMP_STEPS = 2048  # ... or this many steps (more than a redelivery spans)
 BACKWARD_CONFIRM = 10
 QUARANTINE_LIMIT = 256  # samples kept while a jump is unconfirmed
+RING_SLACK = 8  # rows beyond the window before all move to the front
 SCALED_LIMIT = 1e6  # scaled values beyond this are cut: squares stay finite
 
 
@@ -359,14 +360,15 @@ def _complete(values: list[float]) -> bool:
 class Ring:
     """The last rows of one asset, contiguous, in the sensors' units.
 
-    Rows are appended to a buffer of twice the window; when it is full the
-    last ``window - 1`` rows move to the front, so a window is always one
-    slice and costs no assembly.
+    Rows are appended to a buffer a little longer than the window; when it is
+    full the last ``window - 1`` rows move to the front, so a window is always
+    one slice and costs no assembly.  A gateway has a ring for each asset, so
+    the buffer is short.
     """
 
     def __init__(self, *, window: int, sensors: int) -> None:
         self.window = window
-        self.rows: Floats = np.zeros((2 * window, sensors))
+        self.rows: Floats = np.zeros((window + max(RING_SLACK, window // 8), sensors))
         self.end = 0
         self.run = 0  # consecutive valid rows
 
