@@ -256,7 +256,7 @@ def _doubts(
         found.append(f"only {len(prepared.rows)} complete rows: what is normal is little known")
     if calibration.supported_per_week > calibration.budget_per_week:
         found.append(
-            f"{calibration.held_out_hours:.2g} hours of held-out rows cannot vouch for "
+            f"{calibration.held_out_hours:.0f} hours of held-out rows cannot vouch for "
             f"{calibration.budget_per_week:g} false alarm(s) a week; the threshold stands for "
             f"{calibration.expected_per_week:.3g} a week"
         )
