@@ -55,6 +55,7 @@ def test_too_little_data_ends_with_the_figures_and_no_bundle(
     [
         (["--sensors", "flwo"], "did you mean 'flow'"),
         (["--time-column", "heat", "--asset-column", "pump"], "expected a column 'pump'"),
+        (["--exclude", "yesterday"], "expected START/END, got 'yesterday'"),
     ],
 )
 def test_wrong_arguments_are_told_with_exit_65(
@@ -66,7 +67,7 @@ def test_wrong_arguments_are_told_with_exit_65(
 
 @pytest.mark.parametrize(
     "words",
-    [["--period", "often"], ["--window", "0"], ["--units", "8,x"], ["--exclude", "yesterday"]],
+    [["--period", "often"], ["--window", "0"], ["--units", "8,x"]],
 )
 def test_arguments_of_the_wrong_form_are_usage_errors(
     recording: Path, words: list[str], capsys: pytest.CaptureFixture[str]
