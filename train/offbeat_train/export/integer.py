@@ -39,6 +39,7 @@ CELL_LIMIT = 4.0  # tanh(4) = 0.9993
 # How far beyond what training showed a tensor reaches.
 CORRECTION_MARGIN = 1.5
 COMPONENT_MARGIN = 1.5  # the rest of a component is excess
+EXCESS = 6.0  # times the range of the usual part
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
@@ -113,8 +114,8 @@ class _Builder:
         least (or greatest) number, which cuts what is inside.
         """
         rank = self.spec.rank
-        # No window within the clip can drive a component beyond this.
-        bound = CLIP * float(np.abs(kernel).sum(axis=0).max()) - reach
+        # No window within the clip can drive a component beyond this sum.
+        bound = min(CLIP * float(np.abs(kernel).sum(axis=0).max()), reach * EXCESS) - reach
         scale = max(bound, SMALLEST) / (2 * INT8 + 1)
         bias = np.full(rank, reach, np.float32)
         above = self._product(window, kernel, -bias, self._fixed(rank, scale, -INT8 - 1))
