@@ -206,10 +206,16 @@ class _Ear:
         client = self._client = Client(CallbackAPIVersion.VERSION2)
         client.on_subscribe = lambda *_: granted.put(None)
         client.on_message = self._message
-        client.connect(*address)
+        try:
+            client.connect(*address)
+        except OSError as error:
+            raise LinkError(f"bench: {address.host}:{address.port}: {error}") from error
         client.subscribe([(f"{root}/done/+", 1), *_told(root)])
         client.loop_start()
-        granted.get(timeout=ANSWER_S)
+        try:
+            granted.get(timeout=ANSWER_S)
+        except queue.Empty:
+            raise LinkError(f"bench: {address.host}: expected to be let in, got silence") from None
 
     def wait(self, topic: str) -> bytes:
         """Return what comes on a topic; what came on others before it is forgotten."""
