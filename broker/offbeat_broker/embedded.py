@@ -97,13 +97,19 @@ async def serve(
     )
     await broker.start()
 
+    writers: set[asyncio.StreamWriter] = set()
+
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.add(writer)
         try:
             await broker.external_connected(
                 StreamReaderAdapter(reader), StreamWriterAdapter(writer), LISTENER
             )
         except (OSError, asyncio.CancelledError):
-            writer.close()  # the client, or the whole broker, went away
+            pass  # the client, or the whole broker, went away
+        finally:
+            writers.discard(writer)
+            writer.close()
 
     try:
         server = await asyncio.start_server(connected, host, port)
@@ -114,6 +120,9 @@ async def serve(
     await stop.wait()
     server.close()
     await broker.shutdown()
+    for writer in writers:  # the broker forgets those that were still at their CONNECT
+        writer.close()
+    await asyncio.sleep(0)  # a closed transport lets go of its socket a turn later
 
 
 @contextmanager

@@ -16,13 +16,28 @@ from offbeat_edge.errors import StoreError
 from offbeat_edge.store import MAX_ASIDE, MIGRATIONS, Outgoing, Rank, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MB = 1 << 20
+MADE: list[Store] = []
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close what a test leaves open."""
+    yield
+    while MADE:
+        MADE.pop().close()
+
+
+def made(path: Path | str, *, limit: int = MB, **more: Callable[[], int]) -> Store:
+    MADE.append(Store(path=path, outbox_limit_bytes=limit, **more))
+    return MADE[-1]
 
 
 def opened(path: Path, limit: int = MB) -> Store:
-    store = Store(path=path, outbox_limit_bytes=limit)
+    store = made(path, limit=limit)
     store.open()
     return store
 
@@ -37,7 +52,7 @@ def test_what_was_committed_is_there_after_reopening(path: Path) -> None:
     store.commit(journal=b"one", outgoing=[Outgoing("a", b"x")])
     store.commit(journal=b"two")
     store.close()
-    again = Store(path=path, outbox_limit_bytes=MB)
+    again = made(path)
     assert not again.open().fresh
     assert list(again.journal()) == [b"one", b"two"]
     assert [(row.topic, row.payload) for row in again.pending(after=0, limit=9)] == [("a", b"x")]
@@ -92,7 +107,7 @@ def test_a_full_outbox_drops_diagnostics_first_and_alerts_last(path: Path) -> No
 
 @given(st.lists(st.tuples(st.sampled_from(list(Rank)), st.integers(0, 400)), max_size=12))
 def test_the_outbox_stays_within_its_limit_and_counts_right(rows: list[tuple[Rank, int]]) -> None:
-    store = Store(path=":memory:", outbox_limit_bytes=900)
+    store = made(":memory:", limit=900)
     store.open()
     for rank, size in rows:
         store.commit(outgoing=[Outgoing("tö", b"x" * size, rank)])
@@ -102,6 +117,7 @@ def test_the_outbox_stays_within_its_limit_and_counts_right(rows: list[tuple[Ran
     assert size.rows == len(pending)
     assert size.bytes == sum(len(row.topic.encode()) + len(row.payload) + 64 for row in pending)
     assert size.rows + sum(size.dropped.values()) == len(rows)
+    store.close()
 
 
 @pytest.mark.parametrize("at", [0, 30, 3000])
@@ -113,7 +129,7 @@ def test_a_damaged_database_is_kept_aside_and_a_fresh_one_started(path: Path, at
     raw = bytearray(path.read_bytes())
     raw[at : at + 2048] = b"\xa5" * 2048
     path.write_bytes(raw)
-    found = Store(path=path, outbox_limit_bytes=MB).open()
+    found = made(path).open()
     assert found.fresh
     assert found.damaged
     assert found.aside is not None
@@ -123,7 +139,7 @@ def test_a_damaged_database_is_kept_aside_and_a_fresh_one_started(path: Path, at
 def test_only_so_many_damaged_databases_are_kept(path: Path) -> None:
     clock = iter(range(1000, 2000))
     for _ in range(MAX_ASIDE + 2):
-        store = Store(path=path, outbox_limit_bytes=MB, wall_ms=lambda: next(clock))
+        store = made(path, wall_ms=lambda: next(clock))
         store.open()
         store.replace_damaged("a trial")
         store.close()
@@ -134,7 +150,7 @@ def test_a_second_daemon_on_the_same_state_is_refused(path: Path) -> None:
     store = opened(path)
     store.commit(journal=b"x")
     with pytest.raises(StoreError, match="locked"):
-        Store(path=path, outbox_limit_bytes=MB).open()
+        made(path).open()
 
 
 def test_a_state_written_by_a_newer_offbeat_is_refused_untouched(path: Path) -> None:
@@ -144,14 +160,14 @@ def test_a_state_written_by_a_newer_offbeat_is_refused_untouched(path: Path) -> 
     db.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="newer offbeat"):
-        Store(path=path, outbox_limit_bytes=MB).open()
+        made(path).open()
     assert path.read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_made_is_a_store_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match="open failed"):
-        Store(path=tmp_path / "file" / "state.db", outbox_limit_bytes=MB).open()
+        made(tmp_path / "file" / "state.db").open()
 
 
 def test_a_killed_process_loses_nothing_it_had_committed(path: Path) -> None:
