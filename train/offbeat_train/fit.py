@@ -29,6 +29,7 @@ from offbeat_train.network import CLIP, NetworkSpec, build
 from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, divide, everything
 from offbeat_train.training import EPOCHS, train
+from offbeat_train.words import length, often
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -256,9 +257,9 @@ def _doubts(
         found.append(f"only {len(prepared.rows)} complete rows: what is normal is little known")
     if calibration.supported_per_week > calibration.budget_per_week:
         found.append(
-            f"{calibration.held_out_hours:.0f} hours of held-out rows cannot vouch for "
+            f"{length(calibration.held_out_hours)} of held-out rows cannot vouch for "
             f"{calibration.budget_per_week:g} false alarm(s) a week; the threshold stands for "
-            f"{calibration.expected_per_week:.3g} a week"
+            f"{often(calibration.expected_per_week)} a week"
         )
     if comparison.pca_as_good:
         found.append(comparison.verdict)

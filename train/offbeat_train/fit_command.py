@@ -27,6 +27,7 @@ from offbeat_train.health import examine
 from offbeat_train.health_view import show
 from offbeat_train.history import read_history
 from offbeat_train.history_arguments import add_history_arguments, history_options
+from offbeat_train.words import length, often
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,12 +143,12 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
     plan, spec, parity = fitted.prepared.plan, fitted.spec, fitted.parity
     calibration = fitted.calibration
     layers = "/".join(str(units) for units in (*spec.encoder, *spec.decoder))
-    rate, hours = calibration.expected_per_week, calibration.held_out_hours
     lines = [
         f"window {plan.window} x {plan.period_ms} ms, stride {plan.stride}",
         f"{spec.sensors} sensors, LSTM {layers}, linear path of rank {spec.rank}",
         f"reconstruction error {parity.integer_error:.4f} (float {parity.float_error:.4f})",
-        f"threshold for {rate:.4g} false alarms a week, from {hours:.3g} h of held-out rows",
+        f"threshold for {often(calibration.expected_per_week)} false alarms a week, "
+        f"from {length(calibration.held_out_hours)} of held-out rows",
         fitted.comparison.verdict,
     ]
     for line in lines:

@@ -187,6 +187,8 @@ def _summary(history: History, replayed: Replayed, model: Model) -> None:
     print(f"windows   {scored} scored")
     for reason, count in sorted(replayed.drops.items()):
         print(f"not used  {count} samples: {reason}")
+    if replayed.drops["late"] or replayed.drops["time_jump"]:
+        print("          rows are out of order: sort them, or set lateness_s in --config")
     for kind, count in sorted(opened.items()) or [("anomaly", 0)]:
         rate = f", {count / weeks:.2f} a week and asset" if weeks > 0 else ""
         print(f"alerts    {count} {kind}{rate}")
