@@ -147,8 +147,10 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
         f"window {plan.window} x {plan.period_ms} ms, stride {plan.stride}",
         f"{spec.sensors} sensors, LSTM {layers}, linear path of rank {spec.rank}",
         f"reconstruction error {parity.integer_error:.4f} (float {parity.float_error:.4f})",
-        f"threshold for {often(calibration.expected_per_week)} false alarms a week, "
-        f"from {length(calibration.held_out_hours)} of held-out rows",
+        (
+            f"threshold for {often(calibration.expected_per_week)} false alarms a week, "
+            f"from {length(calibration.held_out_hours)} of held-out rows"
+        ),
         fitted.comparison.verdict,
     ]
     for line in lines:
