@@ -79,7 +79,10 @@ class Bench:
     """
 
     def __init__(self, *, address: Address, path: Path, bundle: Bundle, folder: Path) -> None:
-        self._root = f"offbeat-bench-{os.getpid()}"
+        # Nothing retained or kept for one measurement may answer for another.
+        self._root = f"offbeat-bench-{os.getpid()}-{bundle.manifest.model.stride}"
+        folder = folder / self._root
+        folder.mkdir()
         self._bundle = bundle
         self._signal = Signal(bundle)
         self._step = 0
