@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,8 +148,7 @@ def streamed(mosquitto: Mosquitto) -> Iterator[Streamer]:
 
     def stream(bench: Bench, topic: str, lateness: float, readings: list[Reading]) -> Listener:
         bench.path.write_text(CONFIG.format(port=mosquitto.port, topic=topic, lateness=lateness))
-        for old in bench.folder.glob("state/*"):
-            old.unlink()
+        shutil.rmtree(bench.folder / "state", ignore_errors=True)
         listener = Listener(mosquitto.port)
         daemon = Daemon(bench).start().ready()  # type: ignore[arg-type]  # folder and path is all it asks
         player = Player(mosquitto.port)
