@@ -12,7 +12,7 @@ from offbeat_edge import bundle as bundles
 from offbeat_edge.model import open_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.config import Config, Source
@@ -68,8 +68,8 @@ def open_entry(
     )
 
 
-def router(pairs: list[tuple[Entry, Model]]) -> Callable[[str], Model | None]:
-    """Return asset name → model: the first whose patterns match."""
+def router(pairs: Sequence[tuple[Entry, Model | None]]) -> Callable[[str], Model | None]:
+    """Return asset name → model of the first entry whose patterns match; None: nobody watches."""
 
     def route(asset: str) -> Model | None:
         return next((model for entry, model in pairs if entry.watches(asset)), None)

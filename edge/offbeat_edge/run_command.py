@@ -110,11 +110,7 @@ class _Models:
                 log.info("bundle", path=entry.bundle, digest=model.digest if model else "")
             self._models.append(model)
             self._problems.append(problem)
-
-    def route(self, asset: str) -> Model | None:
-        """Return the model of the first entry that watches the asset."""
-        pairs = zip(self._entries, self._models, strict=True)
-        return next((model for entry, model in pairs if entry.watches(asset)), None)
+        self.route = fleet.router(list(zip(self._entries, self._models, strict=True)))
 
     def sensors(self, asset: str) -> tuple[str, ...]:
         """Return the names of an asset's sensors; none when nobody watches it."""
