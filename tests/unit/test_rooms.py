@@ -18,6 +18,8 @@ PURE = (
 DEVICE_LIBRARIES = {
     "ai_edge_litert", "msgspec", "numpy", "offbeat_edge", "paho", "tflite_runtime",
 }  # fmt: skip
+# What an extra adds: imported only where it is configured.
+EXTRA_LIBRARIES = {"cryptography", "prometheus_client", "securesystemslib", "tuf"}
 
 
 def imported(path: Path) -> set[str]:
@@ -31,10 +33,19 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted(EDGE.glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(EDGE.rglob("*.py")), ids=lambda p: p.stem)
 def test_the_device_needs_only_its_libraries(path: Path) -> None:
     used = {name.partition(".")[0] for name in imported(path)}
-    assert used <= DEVICE_LIBRARIES | set(sys.stdlib_module_names)
+    assert used <= DEVICE_LIBRARIES | EXTRA_LIBRARIES | set(sys.stdlib_module_names)
+
+
+def test_the_daemon_starts_without_any_extra() -> None:
+    code = (
+        "import sys; from offbeat_edge import run_command;"
+        f"print(sorted({EXTRA_LIBRARIES} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", PURE)
