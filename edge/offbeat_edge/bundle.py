@@ -17,11 +17,10 @@ import hashlib
 import hmac
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from offbeat_edge import archive, golden
+from offbeat_edge import archive, files, golden
 from offbeat_edge import manifest as manifests
 from offbeat_edge.errors import BundleError
 
@@ -37,7 +36,6 @@ GOLDEN = "golden.bin"
 MEMBER_MAX = 48 * 1024 * 1024  # bytes
 BUNDLE_MAX = 64 * 1024 * 1024  # bytes, the whole file
 SIGNATURE_MAX = 4096  # bytes
-_FILE_MODE = 0o644
 
 
 class Bundle(NamedTuple):
@@ -72,10 +70,10 @@ def write(
     BundleError : ``load`` would refuse it, or the file cannot be written.
     """
     sealed = manifests.seal(manifest, members)
-    files = {**members, MANIFEST: sealed}
+    packed = {**members, MANIFEST: sealed}
     if signature is not None:
-        files[SIGNATURE] = signature
-    data = archive.pack(files)
+        packed[SIGNATURE] = signature
+    data = archive.pack(packed)
     digest = parse(data, where=str(path)).digest
     _replace(Path(path), data)
     return digest
@@ -99,20 +97,20 @@ def load(path: str | os.PathLike[str], *, digest: str | None = None) -> Bundle:
 def parse(data: bytes, *, where: str, digest: str | None = None) -> Bundle:
     """Verify a bundle's bytes; ``where`` names them in errors."""
     _check_size(len(data), where)
-    files = archive.unpack(data, where=where)
-    if MANIFEST not in files:
-        raise BundleError(f"{where}: expected a member {MANIFEST}, got {', '.join(files)}")
-    identity = manifests.identity(files[MANIFEST])
+    found = archive.unpack(data, where=where)
+    if MANIFEST not in found:
+        raise BundleError(f"{where}: expected a member {MANIFEST}, got {', '.join(found)}")
+    identity = manifests.identity(found[MANIFEST])
     if digest is not None and not hmac.compare_digest(identity, digest.lower()):
         raise BundleError(f"{where}: expected bundle {digest}, got {identity}")
-    manifest = manifests.decode(files.pop(MANIFEST), where=f"{where}: {MANIFEST}")
-    signature = _signature(files, where)
-    _check_members(files, manifest.members, where)
+    manifest = manifests.decode(found.pop(MANIFEST), where=f"{where}: {MANIFEST}")
+    signature = _signature(found, where)
+    _check_members(found, manifest.members, where)
     return Bundle(
         manifest=manifest,
         digest=identity,
-        model=_model(files[MODEL], f"{where}: {MODEL}"),
-        golden=_golden(files[GOLDEN], manifest, f"{where}: {GOLDEN}"),
+        model=_model(found[MODEL], f"{where}: {MODEL}"),
+        golden=_golden(found[GOLDEN], manifest, f"{where}: {GOLDEN}"),
         signature=signature,
         size=len(data),
     )
@@ -123,8 +121,8 @@ def _check_size(size: int, where: str) -> None:
         raise BundleError(f"{where}: expected at most {BUNDLE_MAX} bytes, got {size}")
 
 
-def _signature(files: dict[str, bytes], where: str) -> bytes | None:
-    signature = files.pop(SIGNATURE, None)
+def _signature(found: dict[str, bytes], where: str) -> bytes | None:
+    signature = found.pop(SIGNATURE, None)
     if signature is not None and len(signature) > SIGNATURE_MAX:
         raise BundleError(
             f"{where}: {SIGNATURE}: expected at most {SIGNATURE_MAX} bytes, got {len(signature)}"
@@ -132,11 +130,11 @@ def _signature(files: dict[str, bytes], where: str) -> bytes | None:
     return signature
 
 
-def _check_members(files: dict[str, bytes], listed: dict[str, Member], where: str) -> None:
-    absent = sorted({MODEL, GOLDEN, *listed} - files.keys())
+def _check_members(found: dict[str, bytes], listed: dict[str, Member], where: str) -> None:
+    absent = sorted({MODEL, GOLDEN, *listed} - found.keys())
     if absent:
         raise BundleError(f"{where}: {absent[0]}: expected this member, got none")
-    for name, data in files.items():
+    for name, data in found.items():
         if name not in listed:
             raise BundleError(f"{where}: {name}: expected only members of the manifest")
         _check_member(data, listed[name], f"{where}: {name}")
@@ -187,25 +185,6 @@ def _read(path: Path) -> bytes:
 
 def _replace(path: Path, data: bytes) -> None:
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fchmod(descriptor, _FILE_MODE)
-                os.fsync(descriptor)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_directory(path.parent)
+        files.replace(path, data)
     except OSError as error:
         raise BundleError(f"{path}: expected to write the bundle, got: {error}") from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

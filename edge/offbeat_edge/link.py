@@ -32,6 +32,7 @@ from offbeat_edge.mqtt_session import (
     Session,
     Will,
 )
+from offbeat_edge.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,6 +70,8 @@ class Link:
     protocol : "auto" tries 5, then 3.1.1.
     tls : makes the TLS context anew for each attempt, or None for clear.
     filters : subscriptions as (filter, QoS).
+    held : filters that our session at the broker may hold from before.
+    remember : keeps what the session may hold, for the next start's `held`.
     status_topic : where `online`, `offline` and `stopped` are retained.
     log : where trouble is said.
     monotonic : seconds. uniform : random float between two bounds.
@@ -83,10 +86,11 @@ class Link:
         status_topic: str,
         log: Log,
         tls: Callable[[], ssl.SSLContext] | None = None,
+        held: Iterable[str] = (),
+        remember: Callable[[Iterable[str]], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self.ready = False  # connected, and every subscription answered
         self.generation = 0
         self.connections = 0  # CONNACKs that said yes
         self.sessions_lost = 0  # reconnects on which the broker had forgotten us
@@ -96,7 +100,8 @@ class Link:
         self.drained = False  # the last poll left nothing in the socket
         self.problems: dict[str, str] = {}  # what the broker refuses
         self._broker = broker
-        self._filters = list(filters)
+        self._subscriptions = Subscriptions(wanted=dict(filters), held=held)
+        self._remember = remember
         self._status_topic = status_topic
         self._tls = tls
         self._log = log
@@ -111,7 +116,7 @@ class Link:
         self._retry_at = 0.0
         self._started_at = 0.0
         self._misc_at = 0.0
-        self._suback: int | None = None
+        self._welcomed = False  # this connection's CONNACK was acted on
         self._resubscribe_at: float | None = None
         self._unacknowledged: set[int] = set()
         self._delivered: list[Token] = []
@@ -121,6 +126,17 @@ class Link:
     def connected(self) -> bool:
         """Whether the broker has accepted the present connection."""
         return self._session is not None and self._session.accepted
+
+    @property
+    def ready(self) -> bool:
+        """Whether every subscription has been answered on this connection."""
+        return self.connected and self._subscriptions.ready
+
+    def subscribe_to(self, filters: Iterable[tuple[str, int]]) -> None:
+        """Change the subscriptions, at once or with the next connection."""
+        self._subscriptions.want(dict(filters))
+        if self._session is not None and self._session.accepted:
+            self._subscribe(self._session)
 
     @property
     def version(self) -> str | None:
@@ -193,7 +209,7 @@ class Link:
             waiting = token is not None and token.mid in self._unacknowledged
         if self._session is not None:
             self._session.close()
-        self._session, self.ready = None, False
+        self._session = None
 
     def _attempt(self, timeout_s: float) -> bool:
         """Connect when it is time; otherwise sleep. True with a session."""
@@ -225,15 +241,17 @@ class Link:
     def _look_after(self, session: Session) -> None:
         """Act on what the last read brought, and on the clock."""
         now = self._now()
-        if session.accepted and self._suback is None and session.ended is None:
+        if session.accepted and not self._welcomed and session.ended is None:
             self._welcome(session)
         trying = len(self._versions) > 1 and not self._proven
         patience = TRIAL_TIMEOUT_S if trying else CONNACK_TIMEOUT_S
         if not session.accepted and now - self._started_at > patience:
             session.drop("no answer to CONNECT")
-        if self._suback in session.granted:
-            self._subscribed(session.granted.pop(self._suback))
+        if session.granted or session.released:
+            self._subscribed(session)
         if self._resubscribe_at is not None and now >= self._resubscribe_at:
+            self._resubscribe_at = None
+            self._subscriptions.ask_again()
             self._subscribe(session)
         self._collect(session)
         if now >= self._misc_at:
@@ -244,6 +262,7 @@ class Link:
 
     def _welcome(self, session: Session) -> None:
         """Take note of a CONNACK: subscribe and say that we are here."""
+        self._welcomed = True
         self._proven = self._proven or session.version == self._preferred
         if self.session_expected and not session.session_present:
             self.sessions_lost += 1
@@ -252,6 +271,7 @@ class Link:
         self.connections += 1
         self.session_expected = True
         self.problems.pop("connect", None)
+        self._subscriptions.connected(session_present=session.session_present)
         self._subscribe(session)
         self.publish(self._status_topic, b"online", qos=1, retain=True)
         self._log.info(
@@ -263,16 +283,35 @@ class Link:
         )
 
     def _subscribe(self, session: Session) -> None:
-        self._resubscribe_at = None
-        self._suback = session.subscribe(self._filters)
+        """Ask for what is missing and let go of what is too much."""
+        subscriptions = self._subscriptions
+        wanted = subscriptions.subscribe()
+        if subscriptions.hold(name for batch in wanted for name, _ in batch):
+            self._remember(sorted(subscriptions.held))
+        for names in subscriptions.unsubscribe():
+            subscriptions.asked(session.unsubscribe(names), names)
+        for batch in wanted:
+            subscriptions.asked(session.subscribe(batch), [name for name, _ in batch])
 
-    def _subscribed(self, refusals: list[str | None]) -> None:
-        self.ready = True
-        pairs = zip(self._filters, refusals, strict=False)
-        refused = {name: why for (name, _), why in pairs if why is not None}
-        self.problems = {k: v for k, v in self.problems.items() if not k.startswith("subscribe ")}
+    def _subscribed(self, session: Session) -> None:
+        """Take the broker's answers."""
+        subscriptions = self._subscriptions
+        refused: dict[str, str] = {}
+        for mid, answers in session.granted.items():
+            refused |= subscriptions.granted(mid, answers)
+        for mid in session.released:
+            subscriptions.released(mid)
+        if session.released:
+            self._remember(sorted(subscriptions.held))
+        session.granted, session.released = {}, []
+        self._say_refused(refused)
+        self._subscribe(session)  # what was wanted otherwise while the answer was under way
+
+    def _say_refused(self, refused: dict[str, str]) -> None:
+        told = {f"subscribe {name}": why for name, why in self._subscriptions.refused.items()}
+        others = {k: v for k, v in self.problems.items() if not k.startswith("subscribe ")}
+        self.problems = others | told
         for name, why in refused.items():
-            self.problems[f"subscribe {name}"] = why
             self._log.error("subscription_refused", filter=name, why=why)
         if refused:
             self._resubscribe_at = self._now() + RESUBSCRIBE_S
@@ -294,8 +333,8 @@ class Link:
         """The connection is over: plan the next one."""
         self._collect(session)
         session.drop("lost")
-        self._session, self.ready, self.drained = None, False, False
-        self._suback, self._resubscribe_at = None, None
+        self._session, self._welcomed, self.drained = None, False, False
+        self._resubscribe_at = None
         self._unacknowledged.clear()
         why = session.ended or "lost"
         if session.reason_code == TAKEN_OVER:

@@ -94,6 +94,7 @@ class Session:
         self.inbox: list[Message] = []
         self.acknowledged: list[tuple[int, str | None]] = []  # mid, why it was refused
         self.granted: dict[int, list[str | None]] = {}  # SUBACK: mid → refusal per filter
+        self.released: list[int] = []  # UNSUBACK: mids
         self._broker = broker
         self._poll = select.poll()
         self._client = self._make_client(tls, will)
@@ -156,6 +157,10 @@ class Session:
             return self._client.subscribe(options)[1] or 0
         return self._client.subscribe(list(filters))[1] or 0
 
+    def unsubscribe(self, filters: Sequence[str]) -> int:
+        """Let go of filters; return the id the UNSUBACK will have."""
+        return self._client.unsubscribe(list(filters))[1] or 0
+
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
         """Queue a publish; return its message id."""
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
@@ -198,6 +203,7 @@ class Session:
         client.on_message = self._on_message
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         # with this set paho queues packets until flush() instead of sending each
         client.on_socket_register_write = _ignore
         return client
@@ -285,6 +291,16 @@ class Session:
         _properties: Properties | None,
     ) -> None:
         self.granted[mid] = [str(code) if code.is_failure else None for code in codes]
+
+    def _on_unsubscribe(
+        self,
+        _client: Client,
+        _data: object,
+        mid: int,
+        _codes: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self.released.append(mid)
 
 
 def _connect_properties(broker: Broker) -> Properties:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from offbeat_edge import config as configs
-from offbeat_edge import fleet, trial
+from offbeat_edge import fleet, subscriptions, trial
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from offbeat_edge.model import Model
 
 STATE_FILE = "state.db"
+SUBSCRIPTIONS = "subscriptions.json"  # what our session at the broker may hold
 TRIALS = "trials"  # bundles whose golden windows reproduced here
 PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
 SECRET_BYTES = 4096  # a password file is not longer
@@ -154,6 +155,7 @@ def _link(config: Config, topics: Topics, log: Log) -> Link:
     for source in config.sources:
         name = Template.parse(source.topic).filter
         filters[name] = max(source.qos, filters.get(name, 0))
+    held = Path(config.gateway.state_dir) / SUBSCRIPTIONS
     return Link(
         broker=broker,
         protocol=mqtt.protocol,
@@ -161,6 +163,8 @@ def _link(config: Config, topics: Topics, log: Log) -> Link:
         status_topic=topics.status,
         log=log,
         tls=_tls(config),
+        held=subscriptions.load(held),
+        remember=lambda names: subscriptions.save(held, names),
     )
 
 

@@ -18,7 +18,7 @@ from offbeat_edge.link import Broker, Link, Message
 from offbeat_edge.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 
@@ -160,6 +160,35 @@ def test_a_broker_that_forgot_us_is_noticed(tmp_path: Path, mosquitto: Mosquitto
     assert host.link.sessions_lost == 1
     assert "session_lost" in host.events()
     host.link.close(b"stopped")
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_filter_nobody_wants_any_more_leaves_the_kept_session(
+    mosquitto: Mosquitto, player: Player, protocol: str
+) -> None:
+    held: list[str] = []
+
+    def remember(names: Iterable[str]) -> None:
+        held[:] = names
+
+    options = {"protocol": protocol, "remember": remember}
+    before = Host(mosquitto.port, filters=[("plant/#", 1), ("old/#", 1)], **options).ready()
+    before.cut()
+    after = Host(mosquitto.port, filters=[("plant/#", 1)], held=held, **options).ready()
+    assert held == ["plant/#"]
+    player.play([Reading("old/p", b"1"), Reading("plant/p", b"2")])
+    after.until(lambda: bool(after.messages), "a message")
+    assert [message.topic for message in after.messages] == ["plant/p"]
+
+
+def test_subscriptions_can_change_while_connected(mosquitto: Mosquitto, player: Player) -> None:
+    host = Host(mosquitto.port).ready()
+    host.link.subscribe_to([("hall/#", 1)])
+    assert not host.link.ready
+    host.ready()
+    player.play([Reading("plant/p", b"1"), Reading("hall/p", b"2")])
+    host.until(lambda: bool(host.messages), "a message")
+    assert [message.topic for message in host.messages] == ["hall/p"]
 
 
 def test_a_broker_that_speaks_only_3_1_1_is_spoken_to(tmp_path: Path) -> None:
