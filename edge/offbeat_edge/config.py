@@ -213,7 +213,7 @@ def read(path: str | Path, environ: Mapping[str, str]) -> tuple[Config | None, l
     """
     path = Path(path)
     try:
-        table = _read(path)
+        table = read_table(path)
     except ConfigError as error:
         return None, error.problems
     reader = Reader(path.name)
@@ -227,7 +227,8 @@ def read(path: str | Path, environ: Mapping[str, str]) -> tuple[Config | None, l
     return _resolve(config, path.absolute().parent, environ), reader.problems
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
+    """Read a TOML file of bounded size; ConfigError when it is none."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_BYTES + 1)
@@ -249,14 +250,22 @@ def _check(config: Config, reader: Reader) -> None:
         # A table that could not be read has its problem already.
         if not tables and not any(f": {name}" in problem for problem in reader.problems):
             reader.problem(name, f"expected one [[{name}]] at least, got none")
-    mqtt = config.mqtt
+    check_mqtt(config.mqtt, reader)
+    check_sources(config.sources, reader)
+
+
+def check_mqtt(mqtt: Mqtt, reader: Reader) -> None:
+    """Check what the keys of ``[mqtt]`` say together."""
     if bool(mqtt.cert_file) != bool(mqtt.key_file):
         reader.problem("mqtt", "expected cert_file and key_file together, got one of them")
     if mqtt.password_file and not mqtt.username:
         reader.problem("mqtt.username", "expected a name beside password_file, got nothing")
+
+
+def check_sources(sources: tuple[Source, ...], reader: Reader) -> None:
+    """Check every ``[[source]]``, and that no two match the same topics."""
     templates = [
-        _check_source(source, f"source[{index}]", reader)
-        for index, source in enumerate(config.sources)
+        _check_source(source, f"source[{index}]", reader) for index, source in enumerate(sources)
     ]
     _check_overlaps(templates, reader)
 
@@ -309,36 +318,40 @@ def _check_overlaps(templates: list[Template | None], reader: Reader) -> None:
 
 def _resolve(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
     """Make paths absolute and fill in the defaults that depend on other keys."""
-    mqtt, gateway = config.mqtt, config.gateway
-    tls = mqtt.tls or bool(mqtt.ca_file or mqtt.cert_file)
-    files = ("password_file", "ca_file", "cert_file", "key_file")
+    gateway = config.gateway
+    state = under(folder, gateway.state_dir) or state_dir(f"offbeat/{gateway.id}", environ)
     return replace(
         config,
-        gateway=replace(
-            gateway,
-            state_dir=_under(folder, gateway.state_dir) or _state_dir(gateway.id, environ),
-        ),
-        mqtt=replace(
-            mqtt,
-            tls=tls,
-            port=mqtt.port or (8883 if tls else 1883),
-            client_id=mqtt.client_id or f"offbeat-{gateway.id}",
-            **{key: _under(folder, getattr(mqtt, key)) for key in files},
-        ),
-        models=tuple(replace(m, bundle=_under(folder, m.bundle)) for m in config.models),
+        gateway=replace(gateway, state_dir=state),
+        mqtt=resolve_mqtt(config.mqtt, folder, client_id=f"offbeat-{gateway.id}"),
+        models=tuple(replace(m, bundle=under(folder, m.bundle)) for m in config.models),
     )
 
 
-def _under(folder: Path, path: str) -> str:
+def resolve_mqtt(mqtt: Mqtt, folder: Path, *, client_id: str) -> Mqtt:
+    """Fill in TLS, port and ``client_id``; make paths absolute."""
+    tls = mqtt.tls or bool(mqtt.ca_file or mqtt.cert_file)
+    files = ("password_file", "ca_file", "cert_file", "key_file")
+    return replace(
+        mqtt,
+        tls=tls,
+        port=mqtt.port or (8883 if tls else 1883),
+        client_id=mqtt.client_id or client_id,
+        **{key: under(folder, getattr(mqtt, key)) for key in files},
+    )
+
+
+def under(folder: Path, path: str) -> str:
+    """Make a path absolute; an empty one stays empty."""
     return str(folder / Path(path).expanduser()) if path else ""
 
 
-def _state_dir(gateway: str, environ: Mapping[str, str]) -> str:
-    """Return systemd's folder, else the user's own; one for each gateway."""
+def state_dir(name: str, environ: Mapping[str, str]) -> str:
+    """Return systemd's folder, else the user's own for ``name``."""
     if environ.get("STATE_DIRECTORY"):
         return environ["STATE_DIRECTORY"].split(":")[0]
     base = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '/var/lib')}/.local/state"
-    return str(Path(base) / "offbeat" / gateway)
+    return str(Path(base) / name)
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -72,7 +72,8 @@ class Link:
     filters : subscriptions as (filter, QoS).
     held : filters that our session at the broker may hold from before.
     remember : keeps what the session may hold, for the next start's `held`.
-    status_topic : where `online`, `offline` and `stopped` are retained.
+    status_topic : where `online`, `offline` and `stopped` are retained; None for
+        a client that only looks on.
     log : where trouble is said.
     monotonic : seconds. uniform : random float between two bounds.
     """
@@ -83,7 +84,7 @@ class Link:
         broker: Broker,
         protocol: Protocol,
         filters: Sequence[tuple[str, int]],
-        status_topic: str,
+        status_topic: str | None,
         log: Log,
         tls: Callable[[], ssl.SSLContext] | None = None,
         held: Iterable[str] = (),
@@ -201,7 +202,7 @@ class Link:
 
     def close(self, farewell: bytes) -> None:
         """Retain ``farewell`` on the status topic, disconnect cleanly."""
-        token = self.publish(self._status_topic, farewell, qos=1, retain=True)
+        token = self._say_status(farewell)
         deadline = self._now() + FAREWELL_S
         waiting = token is not None
         while waiting and self._session is not None and self._now() < deadline:
@@ -211,6 +212,11 @@ class Link:
             self._session.close()
         self._session = None
 
+    def _say_status(self, status: bytes) -> Token | None:
+        if self._status_topic is None:
+            return None
+        return self.publish(self._status_topic, status, qos=1, retain=True)
+
     def _attempt(self, timeout_s: float) -> bool:
         """Connect when it is time; otherwise sleep. True with a session."""
         wait = self._retry_at - self._now()
@@ -218,7 +224,7 @@ class Link:
             time.sleep(min(wait, timeout_s))
             return False
         self.generation += 1
-        will = Will(self._status_topic, b"offline")
+        will = Will(self._status_topic, b"offline") if self._status_topic else None
         try:
             tls = self._tls() if self._tls else None
             session = Session(
@@ -273,7 +279,7 @@ class Link:
         self.problems.pop("connect", None)
         self._subscriptions.connected(session_present=session.session_present)
         self._subscribe(session)
-        self.publish(self._status_topic, b"online", qos=1, retain=True)
+        self._say_status(b"online")
         self._log.info(
             "connected",
             host=self._broker.host,

@@ -70,7 +70,7 @@ class Session:
     broker : address, identity and limits.
     version : "5" or "3.1.1".
     tls : context of the connection, or None for a clear one.
-    will : retained last will, QoS 1.
+    will : retained last will, QoS 1, or None.
     generation : number of this connection, copied into its messages.
     """
 
@@ -80,7 +80,7 @@ class Session:
         broker: Broker,
         version: str,
         tls: ssl.SSLContext | None,
-        will: Will,
+        will: Will | None,
         generation: int,
     ) -> None:
         self.version = version
@@ -183,7 +183,7 @@ class Session:
         if sock is not None:
             sock.close()
 
-    def _make_client(self, tls: ssl.SSLContext | None, will: Will) -> Client:
+    def _make_client(self, tls: ssl.SSLContext | None, will: Will | None) -> Client:
         five = self.version == "5"
         client = Client(
             CallbackAPIVersion.VERSION2,
@@ -197,7 +197,8 @@ class Session:
             client.tls_set_context(tls)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if will is not None:
+            client.will_set(will.topic, will.payload, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message

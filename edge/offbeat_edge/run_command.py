@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from offbeat_edge import config as configs
-from offbeat_edge import fleet, subscriptions, trial
+from offbeat_edge import dial, fleet, subscriptions, trial
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
 from offbeat_edge.engine import Engine
-from offbeat_edge.errors import BundleError, ConfigError, OffbeatError
+from offbeat_edge.errors import BundleError, OffbeatError
 from offbeat_edge.health import model_health
 from offbeat_edge.interpreter import Interpreter
-from offbeat_edge.link import Broker, Link, tls_context
-from offbeat_edge.log import Log
+from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload import Decoder
 from offbeat_edge.store import Store
-from offbeat_edge.topics import Template
 from offbeat_edge.voice import Rejects, Scores, States, Topics
 
 if TYPE_CHECKING:
     import argparse
-    import ssl
     from collections.abc import Callable
 
     from offbeat_edge.config import Config
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.health import ModelHealth
+    from offbeat_edge.log import Log
     from offbeat_edge.model import Model
 
 STATE_FILE = "state.db"
 SUBSCRIPTIONS = "subscriptions.json"  # what our session at the broker may hold
 TRIALS = "trials"  # bundles whose golden windows reproduced here
-PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
-SECRET_BYTES = 4096  # a password file is not longer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the daemon; return its exit code."""
     config = configs.load(args.config, os.environ)
-    log = _log(config)
+    log = dial.log(config.log)
     try:
         daemon = build(config, log)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,29 +135,14 @@ def _open(config: Config, entry: Entry) -> Model:
 
 
 def _link(config: Config, topics: Topics, log: Log) -> Link:
-    mqtt = config.mqtt
-    broker = Broker(
-        host=mqtt.host,
-        port=mqtt.port,
-        client_id=mqtt.client_id,
-        username=mqtt.username or None,
-        password=_secret(mqtt.password_file) if mqtt.password_file else None,
-        keepalive_s=mqtt.keepalive_s,
-        receive_maximum=mqtt.receive_maximum,
-        max_packet_bytes=config.limits.max_payload_bytes + PACKET_SLACK_BYTES,
-    )
-    filters: dict[str, int] = {}
-    for source in config.sources:
-        name = Template.parse(source.topic).filter
-        filters[name] = max(source.qos, filters.get(name, 0))
     held = Path(config.gateway.state_dir) / SUBSCRIPTIONS
     return Link(
-        broker=broker,
-        protocol=mqtt.protocol,
-        filters=list(filters.items()),
+        broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
+        protocol=config.mqtt.protocol,
+        filters=dial.filters(config.sources),
         status_topic=topics.status,
         log=log,
-        tls=_tls(config),
+        tls=dial.tls(config.mqtt),
         held=subscriptions.load(held),
         remember=lambda names: subscriptions.save(held, names),
     )
@@ -201,29 +181,3 @@ def _settings(config: Config, runtime: dict[str, str]) -> Settings:
 
 def _spool_bytes(config: Config) -> int:
     return int(config.limits.spool_mb * 1e6)
-
-
-def _tls(config: Config) -> Callable[[], ssl.SSLContext] | None:
-    mqtt = config.mqtt
-    if not mqtt.tls:
-        return None
-    return lambda: tls_context(
-        ca_file=mqtt.ca_file, cert_file=mqtt.cert_file, key_file=mqtt.key_file
-    )
-
-
-def _secret(path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(SECRET_BYTES).decode().strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            [f"mqtt.password_file: expected a readable text, got: {error}"]
-        ) from error
-
-
-def _log(config: Config) -> Log:
-    pretty = config.log.format == "pretty"
-    if config.log.format == "auto":
-        pretty = sys.stdout.isatty()
-    return Log(stream=sys.stdout, level=config.log.level, pretty=pretty)
