@@ -77,7 +77,9 @@ class AlertBook:
         if life.alert is None:
             life.alert = self.alert_id(kind, start_ms)
         name = life.alert
-        end_ms = moment.time_ms if event == "end" else None
+        # Calm is certain only after a while; the alert ended when it began.
+        calm_ms = moment.time_ms if life.below_ms is None else life.below_ms
+        end_ms = calm_ms if event == "end" else None
         scored = kind == "anomaly"
         seq = life.seq
         life.seq += 1

@@ -2,7 +2,8 @@
 
 Looks at closed rows in the sensors' own units, before any model:
 
-``missing``  no value for longer than the hold allows;
+``missing``  no value for longer than the hold allows, while others report (the
+             silence of a whole asset is no sensor's fault: it is ``stale``);
 ``range``    outside the plausible range for `RANGE_STEPS` reports in a row;
 ``stuck``    the very same number for more steps than was ever normal.
 
@@ -50,9 +51,12 @@ class SensorCheck:
     def advance(self, row: Row) -> dict[str, str]:
         """Take a closed row; return the faulty sensors and why."""
         state, faults = self.state, {}
+        silent = not any(row.fresh)
         for i, value in enumerate(row.values):
             if value != value:  # noqa: PLR0124 - NaN: the hold ran out
                 state.same[i] = 0
+                if silent:
+                    continue
                 faults[self.names[i]] = "missing"
                 continue
             if row.fresh[i]:

@@ -6,7 +6,6 @@ import pytest
 from offbeat_train.defaults import (
     LONGEST,
     WINDOW,
-    choose_judged,
     choose_patch,
     choose_stride,
     choose_window,
@@ -14,7 +13,6 @@ from offbeat_train.defaults import (
     judged_rows,
     linear_path,
     principal,
-    resting_scale,
 )
 
 
@@ -93,25 +91,3 @@ def test_principal_directions_are_the_same_by_either_product(shape: tuple[int, i
         directions[:, :kept].T @ directions[:, :kept], np.eye(kept), atol=1e-8
     )
     np.testing.assert_allclose(((away @ directions[:, :kept]) ** 2).mean(axis=0), values[:kept])
-
-
-def test_flags_are_inputs_and_resting_sensors_are_judged() -> None:
-    rows = np.zeros((100, 6))
-    rows[::7, 0] = 1.0  # a command
-    rows[:, 1] = 20.0  # at rest
-    rows[:, 2] = np.arange(100)
-    rows[::2, 3] = -1.0  # two values, but not a flag
-    rows[:, 4] = 1.0  # always on
-    assert choose_judged(rows).tolist() == [False, True, True, True, True, False]
-
-
-def test_flags_alone_are_judged_when_they_change() -> None:
-    rows = np.zeros((100, 2))
-    rows[::7, 0] = 1.0
-    assert choose_judged(rows).tolist() == [True, False]
-    assert choose_judged(np.zeros((9, 2))).tolist() == [True, True]
-
-
-def test_a_resting_sensor_is_scaled_by_its_value() -> None:
-    assert resting_scale(-20.0) == 20.0
-    assert resting_scale(0.0) == 1.0

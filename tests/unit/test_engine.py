@@ -127,6 +127,20 @@ def test_a_missing_sensor_is_said_and_recovers(model: Model) -> None:
     assert [s.state for s in out.states] == ["warming", "ok", "sensor_fault", "warming", "ok"]
 
 
+def test_a_hole_in_the_whole_asset_is_no_sensor_fault(model: Model) -> None:
+    stream = [sample(k, 10.0, 20.0 + 0.1 * (k % 2)) for k in [*range(10), *range(40, 60)]]
+    assert events_of(engine_for(model), stream, 30) == []
+
+
+def test_an_alert_ends_where_its_calm_began(model: Model) -> None:
+    soon = events_of(engine_for(model), calm_then_hot(), 30)[-1]
+    model.rule = msgspec.structs.replace(model.rule, clear_ms=8000)
+    late = events_of(engine_for(model), calm_then_hot(), 30)[-1]
+    assert (late.type, soon.type) == ("end", "end")
+    assert late.time_ms == soon.time_ms + 8000
+    assert late.end_ms == soon.end_ms == soon.time_ms
+
+
 def test_silence_becomes_stale_and_ends_with_the_next_sample(model: Model) -> None:
     engine = engine_for(model)
     engine.feed(calm_then_hot()[:10])

@@ -85,9 +85,17 @@ def test_an_output_folder_that_is_not_there_is_told_before_any_work(
     assert "expected a directory to write into" in told(capsys)
 
 
-def test_constant_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "flat.csv"
-    times = START_MS + np.arange(300) * 1000
-    path.write_text("ts,a\n" + "".join(f"{t},5\n" for t in times))
-    assert main(["fit", str(path), "--out", str(tmp_path / "x.offbeat")]) == 65
-    assert "'a' (always 5)" in told(capsys)
+def test_a_sensor_that_never_moved_is_watched_all_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = START_MS + np.arange(600) * 1000
+    still, moved = tmp_path / "still.csv", tmp_path / "moved.csv"
+    still.write_text("ts,a\n" + "".join(f"{t},45\n" for t in times))
+    moved.write_text("ts,a\n" + "".join(f"{t},{45 if t < times[300] else 60}\n" for t in times))
+    bundle = str(tmp_path / "x.offbeat")
+    assert main(["fit", str(still), "--out", bundle, "--epochs", "1"]) == 0
+    assert "never changed" in " ".join(capsys.readouterr().out.split())
+    assert main(["replay", bundle, str(still)]) == 0
+    assert "0 anomaly" in capsys.readouterr().out
+    assert main(["replay", bundle, str(moved)]) == 0
+    assert "1 anomaly" in capsys.readouterr().out

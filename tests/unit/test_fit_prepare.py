@@ -62,18 +62,37 @@ def test_two_rates_give_one_of_them_and_nothing_between() -> None:
     assert prepared(history(values)).plan.period_ms == 1000
 
 
-def test_constant_and_dead_sensors_are_left_out_and_named() -> None:
+def test_dead_sensors_and_flags_never_set_are_left_out_and_named() -> None:
     values = beat(1000)
-    values[:, 1] = 5.0
+    values[:, 1] = 0.0
     result = prepared(history(values))
     assert [sensor.name for sensor in result.sensors] == ["s0", "s2"]
     assert "'s1'" in result.warnings[0]
 
 
-def test_a_two_valued_input_is_not_judged() -> None:
+def test_a_sensor_at_rest_is_judged_against_its_magnitude_and_named() -> None:
     values = beat(1000)
-    values[:, 1] = np.arange(1000) // 100 % 2
-    assert [sensor.scored for sensor in prepared(history(values)).sensors] == [True, False, True]
+    values[:, 1] = -20.0
+    result = prepared(history(values))
+    assert result.sensors[1].scored
+    assert (result.sensors[1].center, result.sensors[1].scale) == (-20.0, 20.0)
+    assert "never changed" in result.warnings[0]
+    assert "'s1'" in result.warnings[0]
+
+
+def test_flags_are_inputs_and_everything_else_is_judged() -> None:
+    values = beat(1000, width=4)
+    values[:, 1] = np.arange(1000) // 100 % 2  # a command
+    values[:, 2] = np.where(np.arange(1000) % 90 < 45, -1.0, 1.0)  # two values, but no flag
+    values[:, 3] = 1.0  # always on
+    assert [s.scored for s in prepared(history(values)).sensors] == [True, False, True, True]
+
+
+def test_flags_alone_are_judged_when_they_change() -> None:
+    values = np.zeros((1000, 2))
+    values[::7, 0] = 1.0
+    assert [s.scored for s in prepared(history(values)).sensors] == [True]
+    assert [s.scored for s in prepared(history(np.zeros((1000, 1)))).sensors] == [True]
 
 
 def test_only_a_restless_sensor_can_be_stuck() -> None:
@@ -112,9 +131,9 @@ def test_rows_without_a_common_time_are_too_little_and_name_the_sensor() -> None
         prepared(history(values))
 
 
-def test_only_constant_sensors_are_refused() -> None:
-    with pytest.raises(DataError, match=r"sensor that changes, got 's0' \(always 3\)"):
-        prepared(history(np.full((500, 1), 3.0)))
+def test_only_dead_sensors_are_refused() -> None:
+    with pytest.raises(DataError, match=r"sensor with readings, got 's0' \(no value\)"):
+        prepared(history(np.full((500, 1), np.nan)))
 
 
 def test_a_value_beyond_all_computing_is_refused_and_named() -> None:

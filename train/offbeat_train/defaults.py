@@ -99,27 +99,6 @@ def find_period(rows: Floats) -> int | None:
     return int(high[0])
 
 
-def choose_judged(rows: Floats) -> NDArray[np.bool_]:
-    """Say for each sensor of normal ``rows`` (S, F) whether its residual is scored.
-
-    A flag, only ever 0 or 1, is a command or a state: an input that explains
-    the others, itself decided elsewhere.  Everything else is judged, a sensor
-    at rest above all, one that always held 1 too: when it moves, something
-    happened.  Where all are flags, those that change are judged.
-    """
-    low, high = rows.min(axis=0), rows.max(axis=0)
-    flags = np.isin(rows, (0.0, 1.0)).all(axis=0) & (low == 0.0)
-    if not flags.all():
-        return np.asarray(~flags, dtype=np.bool_)
-    moving = high > low
-    return np.asarray(moving if moving.any() else ~moving, dtype=np.bool_)
-
-
-def resting_scale(value: float) -> float:
-    """Scale of a sensor that never left ``value``: a change is measured against it."""
-    return abs(value) or 1.0
-
-
 def choose_patch(window: int) -> int:
     """Choose the steps the LSTM takes at once: few, dividing the window."""
     options = [size for size in range(1, window + 1) if window % size == 0]

@@ -244,7 +244,7 @@ def _doubts(
     found = []
     error = float(((holdout.windows - holdout.recon) ** 2).mean())
     plain = float((holdout.windows**2).mean())
-    if error > NOTHING_LEARNED * plain:
+    if plain > 0.0 and error > NOTHING_LEARNED * plain:
         share = f"{error / plain:.0%} of the error of always saying the mean"
         found.append(f"the network explains little: on held-out rows it has {share}")
     large = [row.network for row in comparison.caught if row.magnitude >= compare.LARGE]

@@ -66,9 +66,9 @@ class SensorHealth:
         return self.count > 0 and self.low == self.high
 
     @property
-    def binary(self) -> bool:
-        """Two values only: a command or a state, not a measurement."""
-        return self.distinct == 2
+    def flag(self) -> bool:
+        """Only ever 0 or 1: a command or a state, decided elsewhere, not a measurement."""
+        return self.low == 0.0 and self.high in (0.0, 1.0) and self.distinct <= 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +245,7 @@ def _sensor_warnings(sensor: SensorHealth) -> list[str]:
     if sensor.dead:
         return [f"{name} never reports"]
     if sensor.constant:
-        return [f"{name} is always {sensor.low:g}: nothing can be learned from it"]
+        return [f"{name} is always {sensor.low:g}"]
     if sensor.sentinels:
         values = ", ".join(f"{s:g}" for s in sensor.sentinels)
         found.append(f"{name} holds {values}, which stands for no reading; taken as missing")

@@ -62,7 +62,7 @@ def verdict(sensor: SensorHealth) -> str:
         return "dead"
     if sensor.constant:
         return "constant"
-    return "two values" if sensor.binary else "ok"
+    return "flag" if sensor.flag else "ok"
 
 
 def _table(sensors: tuple[SensorHealth, ...]) -> Table:

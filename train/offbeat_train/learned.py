@@ -1,8 +1,10 @@
 """What is learned about each sensor beside the network: scaling, range, habit.
 
 Rules: scaling ignores the outermost thousandth of the values, so that a
-spike does not flatten everything else; a plausible range is generous, as a
-short history knows little; only a sensor that never rests can be stuck.
+spike does not flatten everything else; a sensor that always held one value
+is measured against that value; flags explain others and are not judged
+themselves; a plausible range is generous, as a short history knows little;
+only a sensor that never rests can be stuck.
 
 >>> center_and_spread(np.array([[0.0], [2.0]] * 50))
 (array([1.]), array([1.]))
@@ -45,7 +47,8 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     whole = np.array([column.std() for column in values.T])
     largest = np.array([max(-column.min(), column.max(), 1.0) for column in values.T])
     floor = TINY * largest
-    spread = np.where(spread > floor, spread, np.where(whole > floor, whole, 1.0))
+    resting = np.where(center == 0.0, 1.0, np.abs(center))
+    spread = np.where(spread > floor, spread, np.where(whole > floor, whole, resting))
     return center, spread
 
 
@@ -57,14 +60,27 @@ def sensor_specs(
     period_ms: int,
     window: int,
 ) -> tuple[SensorSpec, ...]:
-    """Describe the model's inputs; a two-valued one is not judged, if others are."""
-    measured = any(not sensor.binary for sensor in sensors)
+    """Describe the model's inputs."""
     return tuple(
-        _spec(
-            sensor, float(c), float(s), period_ms, window, scored=not (measured and sensor.binary)
-        )
-        for sensor, c, s in zip(sensors, center, spread, strict=True)
+        _spec(sensor, float(c), float(s), period_ms, window, scored=scored)
+        for sensor, c, s, scored in zip(sensors, center, spread, judged(sensors), strict=True)
     )
+
+
+def judged(sensors: tuple[SensorHealth, ...]) -> tuple[bool, ...]:
+    """Say for each sensor whether its residual is scored.
+
+    A flag is an input that explains the others, itself decided elsewhere.
+    Everything else is judged, a sensor at rest above all: when it moves,
+    something happened.  Where all are flags, those that change are judged.
+    """
+    for rule in (
+        [not sensor.flag for sensor in sensors],
+        [not sensor.constant for sensor in sensors],
+    ):
+        if any(rule):
+            return tuple(rule)
+    return (True,) * len(sensors)
 
 
 def _spec(

@@ -135,14 +135,13 @@ def choose_period(sensors: tuple[SensorHealth, ...]) -> int:
 
 
 def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
-    usable = tuple(s for s in health.sensors if not (s.dead or s.constant))
-    if not usable:
-        dead = [repr(s.name) for s in health.sensors if s.dead]
-        flat = [f"{s.name!r} (always {s.low:g})" for s in health.sensors if s.constant]
-        got = "; ".join(
-            part for part in (", ".join(flat), f"{', '.join(dead)} (no value)" * bool(dead)) if part
-        )
-        raise DataError(f"expected at least one sensor that changes, got {got}", needed=1, got=0)
+    """Leave out what says nothing: sensors without a reading, flags that were never set."""
+    alive = tuple(sensor for sensor in health.sensors if not sensor.dead)
+    if not alive:
+        dead = ", ".join(repr(sensor.name) for sensor in health.sensors)
+        raise DataError(f"expected at least one sensor with readings, got {dead} (no value)",
+                        needed=1, got=0)  # fmt: skip
+    usable = tuple(s for s in alive if not (s.flag and s.constant)) or alive
     for sensor in usable:
         extreme = max(sensor.low, sensor.high, key=abs)
         if abs(extreme) > LARGEST:
@@ -152,10 +151,19 @@ def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
                 needed=LARGEST,
                 got=extreme,
             )
-    out = [s.name for s in health.sensors if s.dead or s.constant]
-    names = ", ".join(repr(name) for name in out)
-    said = [f"not in the model, as nothing can be learned from them: {names}"] if out else []
-    return usable, said
+    return usable, _said(health, usable)
+
+
+def _said(health: Health, usable: tuple[SensorHealth, ...]) -> list[str]:
+    out = ", ".join(repr(s.name) for s in health.sensors if s not in usable)
+    still = ", ".join(repr(s.name) for s in usable if s.constant)
+    said = [f"not in the model, as nothing can be learned from them: {out}"] if out else []
+    if still:
+        said.append(
+            f"never changed, so that any change counts, against their magnitude: {still}; "
+            "what is a normal change the model cannot know"
+        )
+    return said
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,7 +98,7 @@ class _Builder:
         # small components keep their bits, the large ones do not take all.
         balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
-        reach = float((ranges.components / balance).max()) * COMPONENT_MARGIN
+        reach = float(balance.max()) * COMPONENT_MARGIN
         usual = self._product(window, there, None, self._new(self.spec.rank, reach))
         excess = self._excess(window, there, reach)
         limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
