@@ -1,12 +1,13 @@
 """The engine and its state on disk, moving together.
 
-Rules: samples go through ``take``; ``commit`` writes their journal, the new
-alert events and the delivered ones in one transaction and returns whether
-messages may be acknowledged.  While the disk refuses, they may not for
-``GRACE_S``; after that the daemon goes on without durability, says so in
-``problem`` and keeps alerts in memory, until a whole snapshot can be written.
-``recover`` restores the snapshot and walks the journal again; what that
-leads to is thrown away, because the outbox has it already.
+Rules: samples go through ``take``, controls through ``control``; ``commit``
+writes their journal, the new alert events, the control log and the delivered
+events in one transaction and returns whether messages may be acknowledged.
+While the disk refuses, they may not for ``GRACE_S``; after that the daemon goes
+on without durability, says so in ``problem`` and keeps alerts in memory, until
+a whole snapshot can be written.  ``recover`` restores the snapshot and walks
+the journal again; what that leads to is thrown away, because the outbox has it
+already.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from offbeat_edge import control as controls
 from offbeat_edge.errors import StateRefused, StoreError
-from offbeat_edge.journal import JournalDecoder, JournalEncoder
-from offbeat_edge.store import OutboxSize, Outgoing, Row
+from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder
+from offbeat_edge.store import ControlRow, OutboxSize, Outgoing, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from offbeat_edge.journal import Entry, Silence
+    from offbeat_edge.control import Control
     from offbeat_edge.log import Log
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.store import Store
@@ -34,7 +36,7 @@ GRACE_S = 30.0  # without acknowledgements while the disk refuses
 RETRY_S = 1.0  # between attempts at a disk that refused
 SNAPSHOT_RATIO = 4  # a snapshot when the journal is this many times its size
 SNAPSHOT_MIN_BYTES = 1 << 20  # of journal; smaller ones are quickly walked
-MAX_VOLATILE = 10_000  # events kept in memory while the disk refuses
+MAX_VOLATILE = 10_000  # events, and controls, kept in memory while the disk refuses
 VOLATILE_ID = 1 << 48  # ids from here on are of rows that no disk holds
 
 
@@ -47,6 +49,18 @@ class PureEngine(Protocol):
 
     def idle(self, elapsed_ms: int) -> Outputs:
         """Count connected silence."""
+        ...
+
+    def control(self, control: Control) -> Outputs:
+        """Let a control take effect; one that was heard before has none."""
+        ...
+
+    def at(self, control: Control) -> dict[str, int]:
+        """Return where a control would take effect now: asset → last closed step, ms."""
+        ...
+
+    def heard(self, control: Control) -> bool:
+        """Whether this control came before."""
         ...
 
     def snapshot(self) -> bytes:
@@ -79,7 +93,7 @@ class Durable:
     engine : pure; everything it is fed goes through here.
     topic_of : alert topic of an asset.
     log : where trouble is said.
-    monotonic : seconds.
+    monotonic : seconds. wall_ms : the wall clock, ms, for the control log alone.
     """
 
     def __init__(
@@ -90,6 +104,7 @@ class Durable:
         topic_of: Callable[[str], str],
         log: Log,
         monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.problem: str | None = None  # why nothing is durable at present
         self.lost: list[str] = []  # what could not be recovered at the start
@@ -101,9 +116,10 @@ class Durable:
         self._topic_of = topic_of
         self._log = log
         self._now = monotonic
+        self._wall_ms = wall_ms
         self._encoder = JournalEncoder()
-        self._samples: list[Sample] = []
-        self._silences: list[Silence] = []
+        self._entry = Entry([], [], [])
+        self._log_rows: deque[ControlRow] = deque(maxlen=MAX_VOLATILE)
         self._outgoing: deque[Outgoing] = deque()
         self._volatile = 0  # rows that ever left the front of _outgoing
         self._failed_at: float | None = None
@@ -112,8 +128,8 @@ class Durable:
 
     @property
     def dirty(self) -> bool:
-        """Whether samples or events wait for a commit."""
-        return bool(self._samples or self._outgoing)
+        """Whether samples, controls or events wait for a commit."""
+        return bool(self._entry.samples or self._outgoing or self._log_rows)
 
     def recover(self, alive: Callable[[], None]) -> Recovered:
         """Bring the engine to where the last commit left it; ``alive`` is called between steps.
@@ -137,8 +153,25 @@ class Durable:
     def take(self, samples: Sequence[Sample]) -> Outputs:
         """Feed the engine; the samples and their events join the next commit."""
         if not self._behind:
-            self._samples += samples
+            self._entry.samples.extend(samples)
         return self._keep(self._engine.feed(samples))
+
+    def control(self, control: Control) -> Outputs:
+        """Let a control take effect; it joins the next commit, and the control log.
+
+        One that came before, say from a broker that missed our
+        acknowledgement, changes nothing and is not written again.
+        """
+        if self._engine.heard(control):
+            return self._engine.control(control)
+        received_ms, entry = self._wall_ms(), self._entry
+        logged = controls.Logged(
+            received_ms=received_ms, at=self._engine.at(control), control=control
+        )
+        self._log_rows.append(ControlRow(received_ms, controls.encode(logged)))
+        if not self._behind:
+            entry.controls.append((len(entry.samples), len(entry.silences), control))
+        return self._keep(self._engine.control(control))
 
     def idle(self, elapsed_ms: int) -> Outputs:
         """Let connected silence pass; it joins the next commit, but makes none due."""
@@ -244,21 +277,24 @@ class Durable:
         return Recovered(fresh, count, stamp)
 
     def _tell_again(self, entry: Entry) -> None:
-        """Feed the engine one entry, in the very order of the first time."""
-        told = 0
-        for position, elapsed_ms in entry.silences:
-            self._engine.feed(entry.samples[told:position])
-            self._engine.idle(elapsed_ms)
-            told = position
-        self._engine.feed(entry.samples[told:])
+        """Tell the engine one entry, in the very order of the first time."""
+        for step in entry.steps():
+            if isinstance(step, int):
+                self._engine.idle(step)
+            elif isinstance(step, list):
+                self._engine.feed(step)
+            else:
+                self._engine.control(step)
 
     def _note_silence(self, elapsed_ms: int) -> None:
+        samples, silences, told = self._entry
         if self._behind:
             return
-        position = len(self._samples)
-        if self._silences and self._silences[-1][0] == position:
-            elapsed_ms += self._silences.pop()[1]
-        self._silences.append((position, elapsed_ms))
+        position = len(samples)
+        since_control = not told or told[-1][1] < len(silences)
+        if silences and silences[-1][0] == position and since_control:
+            elapsed_ms += silences.pop()[1]
+        silences.append((position, elapsed_ms))
 
     def _keep(self, out: Outputs) -> Outputs:
         for event in out.events:
@@ -268,8 +304,8 @@ class Durable:
 
     def _write(self, delivered: list[int], *, snapshot: bool) -> None:
         journal = b""
-        if (self._samples or self._silences) and not snapshot:
-            journal = self._encoder.encode(self._samples, self._silences)
+        if any(self._entry) and not snapshot:
+            journal = self._encoder.encode(self._entry)
         if self.problem is not None:
             self._reopen()
         self._store.commit(
@@ -277,11 +313,13 @@ class Durable:
             snapshot=self._engine.snapshot() if snapshot else None,
             outgoing=self._outgoing,
             delivered=delivered,
+            controls=self._log_rows,
         )
         self._encoder.written()
         if snapshot:
             self._encoder = JournalEncoder()
-        self._samples, self._silences, self._behind = [], [], False
+        self._entry, self._behind = Entry([], [], []), False
+        self._log_rows.clear()
         self._volatile += len(self._outgoing)
         self._outgoing.clear()
         if self.problem is not None:
@@ -304,7 +342,7 @@ class Durable:
         self.problem = str(error)
         self._retry_at = now + RETRY_S
         self._behind = True
-        self._samples, self._silences = [], []
+        self._entry = Entry([], [], [])
         while len(self._outgoing) > MAX_VOLATILE:
             self._outgoing.popleft()
             self._volatile += 1

@@ -1,7 +1,8 @@
-"""Samples of many assets → scores, alert events and states.
+"""Samples of many assets, and controls → scores, alert events and states.
 
 The pure heart of the daemon and of ``replay``: no MQTT, clock, thread or
-disk.  The same samples give the same events however they are batched.
+disk.  The same samples and controls give the same events however they are
+batched.  A control takes effect at once, between two closed steps.
 A batch walks through in three strides: every sample is aligned; all windows
 that are due are judged in one invocation per model; then, asset by asset and
 in event time, the verdicts drive the alerts.
@@ -14,24 +15,29 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
+from offbeat_edge.control import Swap
 from offbeat_edge.refusal import dropped
 from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from offbeat_edge.control import Control
     from offbeat_edge.model import Model
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.watch import Due
 
-SNAPSHOT_SCHEMA = "1.0"
+SNAPSHOT_SCHEMA = "1.1"
 MAX_ASSETS = 100_000  # the most that a configuration may allow
+MAX_HEARD = 1024  # controls remembered, so that one that comes again has no effect
 
 
 class _Snapshot(msgspec.Struct):
     schema: str
     assets: dict[str, WatchState]
+    heard: list[str] = []  # keys of the last controls, oldest first
 
 
 class Engine:
@@ -58,6 +64,7 @@ class Engine:
         self.route = route
         self.max_assets = max_assets
         self.watches: dict[str, Watch] = {}  # of watched assets only: names are cheap to invent
+        self._heard: dict[str, None] = {}  # in the order they came
         self.counters = {"samples": 0, "rows": 0, "windows": 0, "events": 0}
 
     def feed(self, samples: Sequence[Sample]) -> Outputs:
@@ -83,14 +90,36 @@ class Engine:
         self.counters["events"] += len(out.events)
         return out
 
+    def control(self, control: Control) -> Outputs:
+        """Let a control take effect; one that was heard before has none."""
+        out = Outputs([], [], [], [])
+        if self.heard(control):
+            return out
+        self._heard[controls.key(control)] = None
+        if len(self._heard) > MAX_HEARD:
+            del self._heard[next(iter(self._heard))]
+        self.counters["events"] += len(out.events)
+        return out
+
+    def at(self, control: Control) -> dict[str, int]:
+        """Return where a control would take effect now: asset → last closed step, ms."""
+        concerned = self.watches if isinstance(control, Swap) else [control.asset]
+        known = [self.watches[name] for name in concerned if name in self.watches]
+        return {w.asset: w.settled_ms for w in known if w.settled_ms is not None}
+
+    def heard(self, control: Control) -> bool:
+        """Whether this control came before, among the last `MAX_HEARD`."""
+        return controls.key(control) in self._heard
+
     def snapshot(self) -> bytes:
         """Return all that the future depends on, as msgpack."""
         assets = {name: watch.dump() for name, watch in self.watches.items()}
-        return msgspec.msgpack.encode(_Snapshot(SNAPSHOT_SCHEMA, assets))
+        return msgspec.msgpack.encode(_Snapshot(SNAPSHOT_SCHEMA, assets, list(self._heard)))
 
     def restore(self, snapshot: bytes) -> None:
         """Take back what `snapshot` gave; raises msgspec.DecodeError on other bytes."""
         decoded = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        self._heard = dict.fromkeys(decoded.heard)
         for name, state in decoded.assets.items():
             model = self.route(name)
             if model is not None:

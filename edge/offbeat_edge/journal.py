@@ -1,16 +1,16 @@
-"""Accepted samples ↔ compact blobs: what one commit appends to the disk.
+"""Accepted samples and controls ↔ compact blobs: what one commit appends to the disk.
 
 Rules: a blob is written once and read only after a crash, so it is small
 first and quick second.  Rows that name the same sensors share a *shape*,
 defined in the blob that first uses it; numbers lie in columns, float64 split
 into byte planes, deflated.  Values come back bit by bit.  Shapes live until
-the journal is truncated: then both ends begin anew.
+the journal is truncated: then both ends begin anew.  The format grows at its
+end only, so that the journal of an earlier release can be walked.
 
 >>> from offbeat_edge.schema import Sample
->>> blob = JournalEncoder().encode([Sample("p1", 1000, {"flow": 1.5})], [(1, 250)])
->>> entry = JournalDecoder().decode(blob)
->>> entry.samples[0].values, entry.silences
-({'flow': 1.5}, [(1, 250)])
+>>> blob = JournalEncoder().encode(Entry([Sample("p1", 1000, {"flow": 1.5})], [(1, 250)], []))
+>>> list(JournalDecoder().decode(blob).steps())
+[[Sample(asset='p1', time_ms=1000, values={'flow': 1.5}, own_time=True)], 250]
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 
+from offbeat_edge.control import Control
 from offbeat_edge.errors import StoreError
 from offbeat_edge.schema import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -34,6 +35,7 @@ DEFLATE_LEVEL = 1  # higher levels gain 3 % for three times the time
 
 Shape = tuple[str, tuple[str, ...]]  # asset, sensors in the order of the values
 Silence = tuple[int, int]  # after so many samples of the entry, connected ms without a word
+Told = tuple[int, int, Control]  # after so many samples and so many silences, a control
 
 
 class _Blob(msgspec.Struct, array_like=True):
@@ -45,13 +47,37 @@ class _Blob(msgspec.Struct, array_like=True):
     stamped: bytes  # 1 byte a row: the gateway's stamp, not the source's
     times: bytes  # int64 ms, differences, in byte planes
     values: bytes  # float64, all rows one after the other, in byte planes
+    controls: list[Told] = []
 
 
 class Entry(NamedTuple):
-    """What one blob holds: what the engine was told, in order."""
+    """What one blob holds: what the engine was told."""
 
     samples: list[Sample]
     silences: list[Silence]
+    controls: list[Told]
+
+    def steps(self) -> Iterator[list[Sample] | int | Control]:
+        """Yield samples, silences (ms) and controls in the very order of the first time."""
+        told = heard = 0
+        for position, silences, control in self.controls:
+            yield from _between(self, told, heard, position, silences)
+            yield control
+            told, heard = position, silences
+        yield from _between(self, told, heard, len(self.samples), len(self.silences))
+
+
+def _between(
+    entry: Entry, sample: int, silence: int, last_sample: int, last_silence: int
+) -> Iterator[list[Sample] | int]:
+    """Yield what came between two controls."""
+    for position, elapsed_ms in entry.silences[silence:last_silence]:
+        if position > sample:
+            yield entry.samples[sample:position]
+        yield elapsed_ms
+        sample = position
+    if last_sample > sample:
+        yield entry.samples[sample:last_sample]
 
 
 class JournalEncoder:
@@ -61,18 +87,20 @@ class JournalEncoder:
         self._known: dict[Shape, int] = {}
         self._fresh: dict[int, Shape] = {}
 
-    def encode(self, samples: Sequence[Sample], silences: Sequence[Silence]) -> bytes:
+    def encode(self, entry: Entry) -> bytes:
         """Return the blob of one commit; call ``written`` once it is on disk."""
+        samples = entry.samples
         shapes = [self._shape(sample) for sample in samples]
         numbers = [value for sample in samples for value in sample.values.values()]
         times = np.array([sample.time_ms for sample in samples], np.int64)
         blob = _Blob(
-            list(silences),
+            entry.silences,
             self._fresh,
             np.array(shapes, np.uint32).tobytes(),
             bytes(not sample.own_time for sample in samples),
             _planes(np.diff(times, prepend=np.int64(0))),
             _planes(np.array(numbers, np.float64)),
+            entry.controls,
         )
         return zlib.compress(msgspec.msgpack.encode(blob), DEFLATE_LEVEL)
 
@@ -90,13 +118,13 @@ class JournalEncoder:
 
 
 class JournalDecoder:
-    """Blobs → samples, in the order in which they were written."""
+    """Blobs → entries, in the order in which they were written."""
 
     def __init__(self) -> None:
         self._shapes: dict[int, Shape] = {}
 
     def decode(self, data: bytes) -> Entry:
-        """Return one commit's samples; raises StoreError on damaged bytes."""
+        """Return what one commit held; raises StoreError on damaged bytes."""
         try:
             return self._rows(msgspec.msgpack.decode(inflate(data), type=_Blob))
         except (msgspec.DecodeError, ValueError, KeyError, IndexError) as error:
@@ -116,7 +144,7 @@ class JournalDecoder:
             samples.append(
                 Sample(asset, time_ms, dict(zip(sensors, numbers, strict=True)), not stamped)
             )
-        return Entry(samples, blob.silences)
+        return Entry(samples, blob.silences, blob.controls)
 
 
 def inflate(data: bytes) -> bytes:

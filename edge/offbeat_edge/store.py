@@ -1,12 +1,13 @@
-"""The state database: engine snapshot, journal and outbox in one SQLite file.
+"""The state database: engine snapshot, journal, outbox and control log in one SQLite file.
 
 Rules: one ``commit`` is one transaction with ``synchronous=FULL``: when it
 returns, what it holds survives a power cut, and only then may messages be
 acknowledged.  The journal holds what came since the snapshot; a snapshot
-empties it.  The outbox holds what must still reach the broker and is bounded
-in bytes: diagnostics go first, scores next, alerts last.  A damaged database
-is moved aside and kept, never read on and never deleted silently.  SQLite's
-errors leave this module as StoreError.
+empties it.  The control log is kept beyond that, for people and for replay,
+within ``CONTROL_DAYS`` and ``MAX_CONTROLS``.  The outbox holds what must still
+reach the broker and is bounded in bytes: diagnostics go first, scores next,
+alerts last.  A damaged database is moved aside and kept, never read on and
+never deleted silently.  SQLite's errors leave this module as StoreError.
 
 >>> store = Store(path=":memory:", outbox_limit_bytes=1 << 20)
 >>> store.open().fresh
@@ -35,6 +36,10 @@ PAGE_BYTES = 1024  # small pages: a commit writes whole pages, twice
 WAL_PAGES = 4000  # checkpoint the write-ahead log at 4 MB
 MAX_ASIDE = 3  # damaged databases kept; older ones make room
 READ_ROWS = 64  # journal rows in memory at a time while recovering
+CONTROL_DAYS = 90  # the control log keeps what is younger ...
+MIN_CONTROLS = 1000  # ... and these however old they seem: a clock may be set ...
+MAX_CONTROLS = 10_000  # ... and never more than this
+DAY_MS = 86_400_000
 
 
 class Rank(IntEnum):
@@ -59,6 +64,13 @@ class Row(NamedTuple):
     id: int
     topic: str
     payload: bytes
+
+
+class ControlRow(NamedTuple):
+    """A control as it is kept: when it came by our clock, and the line of the log."""
+
+    received_ms: int
+    body: bytes
 
 
 class OutboxSize(NamedTuple):
@@ -90,6 +102,14 @@ MIGRATIONS: tuple[str, ...] = (
         topic TEXT NOT NULL,
         payload BLOB NOT NULL
     );
+    """,
+    """
+    CREATE TABLE control (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        received_ms INTEGER NOT NULL,
+        body BLOB NOT NULL
+    );
+    CREATE INDEX control_received ON control (received_ms);
     """,
 )
 ROW_OVERHEAD = 64  # bytes counted for an outbox row beside topic and payload
@@ -168,6 +188,7 @@ class Store:
         snapshot: bytes | None = None,
         outgoing: Iterable[Outgoing] = (),
         delivered: Iterable[int] = (),
+        controls: Iterable[ControlRow] = (),
     ) -> None:
         """Write all of it or nothing, and sync; raises StoreError.
 
@@ -180,6 +201,7 @@ class Store:
         try:
             db.execute("BEGIN IMMEDIATE")
             self._write_engine(db, journal, state)
+            _write_controls(db, list(controls))
             outbox, dropped = self._write_outbox(db, rows, list(delivered))
             db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -199,6 +221,11 @@ class Store:
             "SELECT id, topic, payload FROM outbox WHERE id > ? ORDER BY id LIMIT ?", after, limit
         )
         return [Row(*row) for row in rows]
+
+    def controls(self) -> Iterator[ControlRow]:
+        """Yield the control log, oldest first."""
+        for row in self._all("SELECT received_ms, body FROM control ORDER BY id"):
+            yield ControlRow(*row)
 
     @property
     def waiting(self) -> int:
@@ -336,6 +363,19 @@ class Store:
 
     def _failed(self, what: str, error: Exception) -> StoreError:
         return StoreError(f"{self.path}: {what} failed: {error}")
+
+
+def _write_controls(db: sqlite3.Connection, rows: list[ControlRow]) -> None:
+    """Append to the control log, and let go what is old."""
+    if not rows:
+        return
+    db.executemany("INSERT INTO control (received_ms, body) VALUES (?, ?)", rows)
+    (newest,) = db.execute("SELECT max(id) FROM control").fetchone()
+    old_ms = rows[-1].received_ms - CONTROL_DAYS * DAY_MS
+    db.execute(
+        "DELETE FROM control WHERE id <= ? AND received_ms < ?", (newest - MIN_CONTROLS, old_ms)
+    )
+    db.execute("DELETE FROM control WHERE id <= ?", (newest - MAX_CONTROLS,))
 
 
 class _DamagedError(Exception):

@@ -90,6 +90,7 @@ class WatchState(msgspec.Struct):
     score: float | None
     silent_ms: int
     current: AssetState | None
+    settled_ms: int | None = None
 
 
 class Watch:
@@ -110,6 +111,7 @@ class Watch:
         self.ring = Ring(window=spec.window, sensors=len(model.names))
         self.check = SensorCheck(model.manifest.sensors)
         self.faults: dict[str, str] = {}
+        self.settled_ms: int | None = None  # event time of the last row that was settled
         self.scored_ms: int | None = None
         self.score: float | None = None
         self.silent_ms = 0
@@ -143,7 +145,7 @@ class Watch:
 
     def settle(self, due: Due, verdict: Verdict | None, out: Outputs) -> None:
         """Drive alerts and state with one closed row."""
-        time_ms = due.row.step * self.aligner.period_ms
+        time_ms = self.settled_ms = due.row.step * self.aligner.period_ms
         self._settle_faults(due.row, time_ms, out)
         if due.row.restart or not due.row.valid:
             self.scored_ms = self.score = None
@@ -300,6 +302,7 @@ class Watch:
             score=self.score,
             silent_ms=self.silent_ms,
             current=self.current,
+            settled_ms=self.settled_ms,
         )
 
     def load(self, state: WatchState) -> None:
@@ -308,6 +311,9 @@ class Watch:
         self.book.lives = {kind: state.lives.get(kind, life) for kind, life in lives.items()}
         self.current = state.current
         self.silent_ms = state.silent_ms
+        self.settled_ms = state.settled_ms
+        if self.settled_ms is None and state.aligner.closed is not None:  # of an earlier release
+            self.settled_ms = state.aligner.closed * self.aligner.period_ms
         if state.bundle != self.model.digest:
             return
         self.aligner.state = state.aligner

@@ -301,4 +301,6 @@ def test_numbers_in_operations_are_the_codes() -> None:
     assert f"for {durable.GRACE_S:.0f} s" in OPERATIONS
     assert f"{durable.MAX_VOLATILE:,} events" in OPERATIONS
     assert f"the last {store.MAX_ASIDE} are kept" in OPERATIONS
+    bounds = f"{store.CONTROL_DAYS} days, at least the last {store.MIN_CONTROLS:,}"
+    assert f"{bounds}, at most {store.MAX_CONTROLS:,}" in OPERATIONS
     assert f"{mqtt_session.SESSION_EXPIRY_S // 86_400} days" in OPERATIONS

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offbeat_edge.control import Rename
 from offbeat_edge.errors import StoreError
-from offbeat_edge.journal import JournalDecoder, JournalEncoder
+from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder
 from offbeat_edge.schema import Sample
 
 names = st.text("abc.é", min_size=1, max_size=4)
@@ -36,7 +37,7 @@ def test_commits_come_back_in_order_and_to_the_bit(
 ) -> None:
     encoder, decoder = JournalEncoder(), JournalDecoder()
     for batch, quiet in commits:
-        entry = decoder.decode(encoder.encode(batch, quiet))
+        entry = decoder.decode(encoder.encode(Entry(batch, quiet, [])))
         encoder.written()
         assert entry.samples == batch
         assert entry.silences == quiet
@@ -47,10 +48,10 @@ def test_commits_come_back_in_order_and_to_the_bit(
 def test_a_shape_is_defined_once_and_again_when_its_first_blob_was_never_written() -> None:
     encoder = JournalEncoder()
     sample = Sample("p1", 1, {"flow": 1.0})
-    encoder.encode([sample], [])  # its commit failed
-    second = encoder.encode([sample], [])
+    encoder.encode(Entry([sample], [], []))  # its commit failed
+    second = encoder.encode(Entry([sample], [], []))
     encoder.written()
-    third = encoder.encode([sample], [])
+    third = encoder.encode(Entry([sample], [], []))
     decoder = JournalDecoder()
     assert decoder.decode(second).samples == [sample]
     assert decoder.decode(third).samples == [sample]
@@ -65,7 +66,7 @@ def test_damaged_bytes_are_refused(data: bytes) -> None:
 
 def test_a_flipped_bit_is_noticed_or_harmless() -> None:
     sample = Sample("p1", 5, {"flow": math.pi})
-    blob = JournalEncoder().encode([sample], [])
+    blob = JournalEncoder().encode(Entry([sample], [], []))
     refused = 0
     for at in range(len(blob) * 8):
         damaged = bytearray(blob)
@@ -76,3 +77,41 @@ def test_a_flipped_bit_is_noticed_or_harmless() -> None:
         except StoreError:
             refused += 1
     assert refused > 0.95 * len(blob) * 8
+
+
+Step = list[Sample] | int | Rename
+steps = st.lists(
+    st.one_of(
+        st.lists(samples, min_size=1, max_size=3),
+        st.integers(1, 10**6),
+        st.builds(
+            Rename,
+            id=st.text("ab1", min_size=1, max_size=5),
+            time_ms=st.just(10**12),
+            asset=st.just("a"),
+            to=st.just("b"),
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(steps)
+def test_samples_silences_and_controls_come_back_in_the_order_they_were_told(
+    told: list[Step],
+) -> None:
+    entry = Entry([], [], [])
+    for step in told:
+        if isinstance(step, int):
+            entry.silences.append((len(entry.samples), step))
+        elif isinstance(step, list):
+            entry.samples.extend(step)
+        else:
+            entry.controls.append((len(entry.samples), len(entry.silences), step))
+    again = JournalDecoder().decode(JournalEncoder().encode(entry))
+    assert flat(list(again.steps())) == flat(told)
+
+
+def flat(steps: list[Step]) -> list[Sample | int | Rename]:
+    """Samples one by one: how they were batched is not kept."""
+    return [item for step in steps for item in (step if isinstance(step, list) else [step])]

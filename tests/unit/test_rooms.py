@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EDGE = ROOT / "edge" / "offbeat_edge"
 PURE = (
-    "alert", "alertbook", "detector", "engine", "model", "payload", "replay", "schema",
+    "alert", "alertbook", "control", "detector", "engine", "model", "payload", "replay", "schema",
     "sensorcheck", "topics", "watch", "window",
 )  # fmt: skip
 DEVICE_LIBRARIES = {
