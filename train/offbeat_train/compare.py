@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 WINDOWS = 400  # perturbed for each fault and magnitude, over all splits
 LARGE = 4.0  # of the sensor's scale
+BLIND = 0.5  # of large injected faults; with fewer caught, nobody should rely on a model
 MAGNITUDES = (1.0, 2.0, LARGE)
 MARGIN = 0.02  # of caught windows; a smaller lead is no lead
 

@@ -7,7 +7,8 @@
         ├── HistoryError         a file that cannot be read as sensor history
         ├── DataError            readable data that no honest model can come from
         ├── ExportError          the network could not become a device's model
-        └── AccuracyError        the integer model lost the float model's accuracy
+        ├── AccuracyError        the integer model lost the float model's accuracy
+        └── RegistryError        a registry that is not what it should be, or in use
 
 Messages say what was expected, what was found and where.  The evidence is
 kept in attributes.
@@ -101,3 +102,9 @@ class AccuracyError(TrainError):
     def __init__(self, problem: str, *, figures: dict[str, float]) -> None:
         self.figures = figures
         super().__init__(problem)
+
+
+class RegistryError(TrainError):
+    """A model registry that is not what it should be, or that another job holds."""
+
+    exit_code = 75

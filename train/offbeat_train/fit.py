@@ -46,7 +46,6 @@ RANK_WINDOWS = 5_000  # looked at to choose the rank of the linear path
 SAMPLE = 20_000  # windows from which the linear path and the scales are taken, at most ...
 SAMPLE_CELLS = 10_000_000  # ... and numbers in them
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
-BLIND = 0.5  # of large injected faults; with fewer caught, nobody should rely on it
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
 
 
@@ -248,7 +247,7 @@ def _doubts(
         share = f"{error / plain:.0%} of the error of always saying the mean"
         found.append(f"the network explains little: on held-out rows it has {share}")
     large = [row.network for row in comparison.caught if row.magnitude >= compare.LARGE]
-    if np.mean(large) < BLIND:
+    if np.mean(large) < compare.BLIND:
         found.append(
             f"this model is nearly blind: of faults of {compare.LARGE:g} standard deviations it "
             f"catches {np.mean(large):.0%}; normal rows differ too much from each other"
