@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from offbeat_edge.payload import Decoder
     from offbeat_edge.schema import Sample
     from offbeat_edge.store import OutboxSize
+    from offbeat_edge.supervise.probe import Probe
+    from offbeat_edge.supervise.watchdog import Watchdog
     from offbeat_edge.voice import Rejects, Scores, States, Topics
     from offbeat_edge.watch import Outputs
 
@@ -57,6 +59,8 @@ class Parts(NamedTuple):
     log: Log
     notifier: Notifier
     stamps: StampClock
+    probe: Probe
+    watchdog: Watchdog
 
 
 class Settings(NamedTuple):
@@ -105,7 +109,7 @@ class Daemon:
         self._heard_at = self._turned_at = self._committed_at = self._started
         self._listening = False  # connected and drained at the last turn
         self._silent_ms = 0.0  # not yet told to the engine
-        self._health_at = self._watchdog_at = self._started
+        self._health_at = self._started
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -113,11 +117,12 @@ class Daemon:
         while not self.stopping:
             messages = self._parts.link.poll(self._patience())
             self._let_silence_pass()
-            self._take(messages)
+            self._take(self._parts.probe.sift(messages))
             if self._commit_due():
                 self._commit()
             self._publish()
-            self._pulse()
+            self._parts.probe.turn()
+            self._parts.watchdog.turn()
         self._shut_down()
         return 0
 
@@ -127,7 +132,7 @@ class Daemon:
 
     def _start(self) -> None:
         durable, log = self._parts.durable, self._parts.log
-        recovered = durable.recover(self._pulse)
+        recovered = durable.recover(self._parts.watchdog.alive)
         self._parts.stamps.not_before(recovered.newest_stamp_ms)
         self._parts.link.session_expected = not recovered.fresh
         self._parts.states.say(durable.states())
@@ -201,7 +206,8 @@ class Daemon:
         """Count time only while connected and drained: backlog is not silence."""
         now = self._now()
         elapsed, self._turned_at = now - self._turned_at, now
-        listening = self._parts.link.ready and self._parts.link.drained
+        link, probe = self._parts.link, self._parts.probe
+        listening = link.ready and link.drained and not probe.lost
         if listening and self._listening and elapsed < MAX_TURN_S:
             self._silent_ms += elapsed * 1000
         self._listening = listening
@@ -245,30 +251,26 @@ class Daemon:
             payload = msgspec.json.encode(self.health())
             self._parts.link.publish(self._parts.topics.health, payload, qos=1, retain=True)
 
-    def _pulse(self) -> None:
-        """Feed the watchdog: called by a loop that moves."""
-        every = self._parts.notifier.watchdog_s
-        if every is not None and self._now() >= self._watchdog_at:
-            self._watchdog_at = self._now() + every
-            self._parts.notifier.send("WATCHDOG=1")
-
     def health(self) -> Health:
         """Return the daemon's condition."""
         now, tally, link = self._wall_ms(), self._tally, self._parts.link
         models = self._models()
+        degraded = self._degraded(models)
         return Health(
             **identity(self._settings.gateway, self._settings.site, now),  # type: ignore[arg-type]
             uptime_s=round(self._now() - self._started, 1),
             runtime=self._settings.runtime,
-            degraded=self._degraded(models),
+            condition="degraded" if degraded else "healthy",
+            degraded=degraded,
             models=models,
-            mqtt=mqtt_health(link, self._durable_rate()),
+            mqtt=mqtt_health(link, self._durable_rate(), self._parts.probe.last_ms),
             spool=self._gauge.read(self._waiting(), now),
             counters={
                 **tally.counters,
                 "commits": self._parts.durable.commits,
                 "published": self._parts.outbox.sent,
                 "clock_steps": self._parts.stamps.steps,
+                "laps": self._parts.watchdog.laps,
             },
             rejects=dict(tally.rejects),
             gaps=list(tally.gaps),
@@ -284,6 +286,8 @@ class Daemon:
         reasons += [f"disk: {durable.problem}"] if durable.problem else []
         reasons += [f"state: {what}" for what in durable.lost]
         reasons += [f"broker: {what}: {why}" for what, why in link.problems.items()]
+        reasons += [f"broker: probe: {probe}"] if (probe := self._parts.probe.problem) else []
+        reasons += [f"proof: {proof}"] if (proof := self._parts.watchdog.problem) else []
         reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
         lost_at = link.session_lost_at
         if lost_at is not None and self._now() - lost_at < SESSION_LOST_S:

@@ -192,6 +192,20 @@ class Durable:
         self.commit_s = self._now() - started
         return True
 
+    def prove(self, token: bytes) -> bool:
+        """Take a proof of work to the disk and back; return whether it came back the same.
+
+        While the disk refuses, true: that is known and said, and no hang.
+        """
+        if self._failed_at is not None:
+            return True
+        try:
+            self._store.commit(proof=token)
+            return self._store.proof() == token
+        except StoreError as error:
+            self._disk_refused(error)
+            return True
+
     def pending(self, *, after: int, limit: int) -> list[Row]:
         """Return alert events that wait for the broker, oldest first.
 

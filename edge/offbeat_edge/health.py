@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter, deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -52,6 +52,7 @@ class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
     sessions_lost: int  # the broker had forgotten our queue
     taken_over: int
     durable_rate: float | None  # QoS 1 messages a second that can be made durable
+    probe_ms: float | None  # to the broker and back, the last time; None: not yet, or lost
 
 
 class SpoolHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +93,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     python: str
     runtime: dict[str, str]
+    condition: Literal["healthy", "degraded"]  # degraded: there is a reason below
     degraded: list[str]
     models: list[ModelHealth]
     mqtt: MqttHealth
@@ -194,7 +196,7 @@ class SpoolGauge:
         )
 
 
-def mqtt_health(link: Link, durable_rate: float | None) -> MqttHealth:
+def mqtt_health(link: Link, durable_rate: float | None, probe_ms: float | None) -> MqttHealth:
     """Return the link's part."""
     return MqttHealth(
         version=link.version,
@@ -202,6 +204,7 @@ def mqtt_health(link: Link, durable_rate: float | None) -> MqttHealth:
         sessions_lost=link.sessions_lost,
         taken_over=link.taken_over,
         durable_rate=durable_rate,
+        probe_ms=probe_ms,
     )
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offbeat_edge.bundle import Bundle
+    from offbeat_edge.detector import Scores
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.modelfile import ModelFile
 
@@ -53,16 +54,20 @@ CHILD_OUTPUT_SHOWN = 400  # characters of a dead child's last words
 _ERRORS = {"BundleError": BundleError, "RuntimeUnavailable": RuntimeUnavailable}
 
 
-class Runner(Protocol):
-    """What the test needs of `interpreter.Interpreter`."""
+class Reconstructor(Protocol):
+    """What scores need of `interpreter.Interpreter`."""
+
+    def reconstruct(self, windows: Floats) -> Floats:
+        """(N, T, F) scaled → (N, T, F) scaled."""
+        ...
+
+
+class Runner(Reconstructor, Protocol):
+    """What the test needs of it."""
 
     @property
     def runtime(self) -> Runtime:
         """The combination it runs on."""
-        ...
-
-    def reconstruct(self, windows: Floats) -> Floats:
-        """(N, T, F) scaled → (N, T, F) scaled."""
         ...
 
 
@@ -87,9 +92,13 @@ class _Word(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer(manifest: Manifest, windows: Floats, runner: Runner) -> Golden:
     """Score ``windows`` (N, T, F), scaled: the answers of this runtime."""
-    detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
-    scores = detector.score(windows, runner.reconstruct(windows))
+    scores = _scores(manifest, windows, runner)
     return Golden(windows=windows, scores=scores.score, shares=scores.shares)
+
+
+def scored(manifest: Manifest, windows: Floats, runner: Reconstructor) -> Floats:
+    """Score ``windows`` (N, T, F), scaled: (N,); raises ModelError."""
+    return _scores(manifest, windows, runner).score
 
 
 def check(bundle: Bundle, runner: Runner | None = None) -> KnownAnswer:
@@ -173,6 +182,11 @@ def main(argv: list[str] | None = None) -> int:
         word = _Word(error=f"{args.bundle}: expected a model that fits in memory, got more")
     sys.stdout.write(msgspec.json.encode(word).decode() + "\n")
     return 0 if word.answer is not None else BundleError.exit_code
+
+
+def _scores(manifest: Manifest, windows: Floats, runner: Reconstructor) -> Scores:
+    detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
+    return detector.score(windows, runner.reconstruct(windows))
 
 
 def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:

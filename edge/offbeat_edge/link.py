@@ -200,6 +200,12 @@ class Link:
         tokens, self._refused = self._refused, []
         return tokens
 
+    def reconnect(self, why: str) -> None:
+        """Give up a connection that only looks like one; the next is tried soon."""
+        if self._session is not None:
+            self._session.drop(why)
+            self._lost(self._session)
+
     def close(self, farewell: bytes) -> None:
         """Retain ``farewell`` on the status topic, disconnect cleanly."""
         token = self._say_status(farewell)

@@ -13,6 +13,7 @@ import numpy as np
 
 from offbeat_edge.detector import Detector, Fallback
 from offbeat_edge.errors import ModelError, RuntimeUnavailable
+from offbeat_edge.golden import Golden
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import ModelRef
 from offbeat_edge.window import scale
@@ -55,6 +56,7 @@ class Model:
     rule : the alert rule in force; the bundle's own when None.
     lateness_ms : how far samples may be out of order.
     degraded : why there is no interpreter.
+    golden : windows with known answers, for proofs of work.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Model:
         rule: AlertRule | None = None,
         lateness_ms: int = 0,
         degraded: str | None = None,
+        golden: Golden | None = None,
     ) -> None:
         self.manifest = manifest
         self.digest = digest
         self.rule = rule or manifest.alert
         self.lateness_ms = lateness_ms
         self.degraded = degraded
+        self.golden = golden
         self.ref = ModelRef(
             name=manifest.model.name,
             version=manifest.model.version,
@@ -145,4 +149,11 @@ def open_model(
         rule=rule,
         lateness_ms=lateness_ms,
         degraded=degraded,
+        golden=_extremes(bundle.golden),
     )
+
+
+def _extremes(golden: Golden) -> Golden:
+    """Keep the calmest and the most anomalous golden window."""
+    ends = [int(golden.scores.argmin()), int(golden.scores.argmax())]
+    return Golden(*(part[ends] for part in golden))

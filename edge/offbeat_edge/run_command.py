@@ -23,6 +23,9 @@ from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload import Decoder
 from offbeat_edge.store import Store
+from offbeat_edge.supervise.probe import Probe
+from offbeat_edge.supervise.proof import Proof
+from offbeat_edge.supervise.watchdog import Watchdog
 from offbeat_edge.voice import Rejects, Scores, States, Topics
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ def build(config: Config, log: Log) -> Daemon:
     topics = Topics(config.gateway.id)
     link = _link(config, topics, log)
     durable = _durable(config, models.route, topics, log)
+    notifier = Notifier(os.environ)
     parts = Parts(
         durable=durable,
         link=link,
@@ -81,8 +85,16 @@ def build(config: Config, log: Log) -> Daemon:
         rejects=Rejects(link=link, topics=topics, per_minute=config.limits.errors_per_minute),
         topics=topics,
         log=log,
-        notifier=Notifier(os.environ),
+        notifier=notifier,
         stamps=StampClock(),
+        probe=Probe(topic=topics.probe, link=link, log=log),
+        watchdog=Watchdog(
+            proof=Proof(models=models.loaded),
+            ledger=durable,
+            notifier=notifier,
+            log=log,
+            faulty=models.put_aside,
+        ),
     )
     return Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
 
@@ -92,6 +104,7 @@ class _Models:
 
     def __init__(self, config: Config, log: Log) -> None:
         self._entries = list(config.models)
+        self._log = log
         self._models: list[Model | None] = []
         self._problems: list[str | None] = []
         for entry in self._entries:
@@ -120,6 +133,15 @@ class _Models:
                 return msgspec.structs.asdict(model.interpreter.runtime)
         return {}
 
+    def loaded(self) -> list[Model]:
+        """Return the models at work."""
+        return [model for model in self._models if model is not None]
+
+    def put_aside(self, model: Model, why: str) -> None:
+        """Let plain statistics score instead of a model that gives wrong answers."""
+        model.interpreter, model.degraded = None, why
+        self._log.error("model_failed", model=model.ref.name, why=why)
+
     def health(self) -> list[ModelHealth]:
         """Return every model's condition."""
         rows = zip(self._entries, self._models, self._problems, strict=True)
@@ -139,7 +161,7 @@ def _link(config: Config, topics: Topics, log: Log) -> Link:
     return Link(
         broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
         protocol=config.mqtt.protocol,
-        filters=dial.filters(config.sources),
+        filters=[(topics.probe, 0), *dial.filters(config.sources)],
         status_topic=topics.status,
         log=log,
         tls=dial.tls(config.mqtt),

@@ -111,6 +111,7 @@ MIGRATIONS: tuple[str, ...] = (
     );
     CREATE INDEX control_received ON control (received_ms);
     """,
+    "CREATE TABLE proof (id INTEGER PRIMARY KEY CHECK (id = 1), token BLOB NOT NULL);",
 )
 ROW_OVERHEAD = 64  # bytes counted for an outbox row beside topic and payload
 _SIZE = f"length(CAST(topic AS BLOB)) + length(payload) + {ROW_OVERHEAD}"
@@ -189,6 +190,7 @@ class Store:
         outgoing: Iterable[Outgoing] = (),
         delivered: Iterable[int] = (),
         controls: Iterable[ControlRow] = (),
+        proof: bytes | None = None,
     ) -> None:
         """Write all of it or nothing, and sync; raises StoreError.
 
@@ -203,6 +205,8 @@ class Store:
             self._write_engine(db, journal, state)
             _write_controls(db, list(controls))
             outbox, dropped = self._write_outbox(db, rows, list(delivered))
+            if proof is not None:
+                db.execute("INSERT OR REPLACE INTO proof VALUES (1, ?)", (proof,))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             _rollback(db)
@@ -214,6 +218,11 @@ class Store:
             self.journal_bytes += len(journal)
         else:
             self.journal_bytes, self.snapshot_bytes = 0, len(state)
+
+    def proof(self) -> bytes | None:
+        """Return the token of the last proof of work."""
+        row = self._one("SELECT token FROM proof")
+        return None if row is None else bytes(row[0])
 
     def pending(self, *, after: int, limit: int) -> list[Row]:
         """Return up to ``limit`` outbox rows with an id above ``after``, oldest first."""

@@ -31,6 +31,7 @@ class Topics:
         self._root = f"offbeat/{gateway}"
         self.status = f"{self._root}/status"
         self.health = f"{self._root}/health"
+        self.probe = f"{self._root}/probe"
         self.errors = f"{self._root}/errors"
 
     def alert(self, asset: str) -> str:

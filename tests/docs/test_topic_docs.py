@@ -196,7 +196,7 @@ def test_the_code_gives_the_documented_reasons_and_no_other() -> None:
     """Reasons are words at the place where they arise: look at all of these."""
     makers = {"Refused", "Reject", "Drop", "dropped", "refuse"}
     found = set()
-    for file in EDGE.glob("*.py"):
+    for file in EDGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and called(node) in makers and node.args:
                 found |= words(node.args[0])
@@ -263,6 +263,8 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
     made.link.problems.update({"connect": "refused", "subscribe plant/+": "not authorized"})
     made.link.session_lost_at = time.monotonic()
     made.outbox.refused = "not authorized"
+    made.watchdog.problem = "took 11.0 s"
+    made.link.ready, made.probe.lost = True, 1
     lines = daemon.health().degraded
     patterns = [re.sub(r"<\w+>", "\0", cell) for cell in names(OPERATIONS, "in `degraded`")]
     regexes = [re.compile(re.escape(p).replace("\0", ".+")) for p in patterns]
@@ -275,7 +277,7 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
 def test_every_log_event_stands_in_the_page_and_no_other() -> None:
     levels = {"debug", "info", "warning", "error", "_lose"}
     found = set()
-    for file in EDGE.glob("*.py"):
+    for file in EDGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and called(node) in levels and node.args:
                 found |= words(node.args[0])

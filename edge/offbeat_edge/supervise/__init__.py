@@ -1,0 +1,1 @@
+"""What keeps the daemon honest: proof of work, probes, models that come and go."""
