@@ -264,7 +264,7 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
     made.link.session_lost_at = time.monotonic()
     made.outbox.refused = "not authorized"
     made.watchdog.problem = "took 11.0 s"
-    made.link.ready, made.probe.lost = True, 1
+    made.probe.lost = 1
     lines = daemon.health().degraded
     patterns = [re.sub(r"<\w+>", "\0", cell) for cell in names(OPERATIONS, "in `degraded`")]
     regexes = [re.compile(re.escape(p).replace("\0", ".+")) for p in patterns]

@@ -34,8 +34,12 @@ MAX_DOUBLINGS = 6  # of LOST: at most 48 minutes between reconnections
 class Wire(Protocol):
     """What is needed of ``link.Link``."""
 
-    ready: bool
     generation: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether the broker has accepted us and answered every subscription."""
+        ...
 
     def publish(self, topic: str, payload: bytes, *, qos: int) -> Token | None:
         """Send."""
@@ -80,7 +84,7 @@ class Probe:
     @property
     def problem(self) -> str | None:
         """Why the broker cannot be believed to deliver."""
-        if not self._link.ready or not self.lost:
+        if not self.lost:
             return None
         return f"{self.lost} probes did not come back within {PATIENCE_S:.0f} s"
 
