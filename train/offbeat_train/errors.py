@@ -8,7 +8,9 @@
         ├── DataError            readable data that no honest model can come from
         ├── ExportError          the network could not become a device's model
         ├── AccuracyError        the integer model lost the float model's accuracy
-        └── RegistryError        a registry that is not what it should be, or in use
+        ├── RegistryError        a registry that is not what it should be, or in use
+        └── LakeError            something in the lake that cannot be read
+            └── LakeUnavailable  the lake cannot be reached, or refuses us
 
 Messages say what was expected, what was found and where.  The evidence is
 kept in attributes.
@@ -106,5 +108,28 @@ class AccuracyError(TrainError):
 
 class RegistryError(TrainError):
     """A model registry that is not what it should be, or that another job holds."""
+
+    exit_code = 75
+
+
+class LakeError(TrainError):
+    """Something in the lake that cannot be read.
+
+    Parameters
+    ----------
+    problem : what was expected and what was found.
+    path : where, below the lake's root.
+    """
+
+    exit_code = 65
+
+    def __init__(self, problem: str, *, path: str | None = None) -> None:
+        self.problem = problem
+        self.path = path
+        super().__init__(problem if path is None else f"{path}: {problem}")
+
+
+class LakeUnavailable(LakeError):  # noqa: N818 - reads as what it is
+    """The lake cannot be reached, or refuses us; later it may not."""
 
     exit_code = 75
