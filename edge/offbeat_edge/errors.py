@@ -9,6 +9,7 @@
     ├── ModelError           the runtime refused the model or an invocation
     ├── StoreError           the state database cannot be read or written
     │   └── StateRefused     it is in use, or of a newer offbeat: waiting will not help
+    ├── DeliveryError        a delivery that cannot be trusted, or cannot be made
     └── LinkError            the broker cannot be reached or refused us
 
 Messages say what was expected, what was found and where.  The evidence is
@@ -63,6 +64,12 @@ class StoreError(OffbeatError):
 
 class StateRefused(StoreError):  # noqa: N818 - reads as what it is
     """The state database belongs to another daemon, or to a newer offbeat."""
+
+
+class DeliveryError(OffbeatError):
+    """A delivery that cannot be trusted, or cannot be made."""
+
+    exit_code = 78
 
 
 class LinkError(OffbeatError):
