@@ -42,6 +42,13 @@ COMMANDS = {
     "run": Command("offbeat_edge.run_command", "the daemon"),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
+    "keys": Command("offbeat_train.delivery.keys_command", "who may sign models", "publish"),
+    "publish": Command(
+        "offbeat_train.delivery.publish_command", "signed models to the fleet", "publish"
+    ),
+    "rollback": Command(
+        "offbeat_train.delivery.rollback_command", "a model back to one that ran before", "publish"
+    ),
     "provision": Command(
         "offbeat_broker.provision_command", "who may connect, and how", "provision"
     ),

@@ -48,6 +48,23 @@ def test_no_gateway_writes_or_reads_under_anothers_name(one: str, other: str, ve
     assert may(text, one, "write", topic) == (one == other and not verb.startswith("cmd"))
 
 
+@pytest.mark.parametrize("topic", ["meta/timestamp.json", f"target/{'ab' * 32}/0"])
+def test_signed_delivery_is_written_by_the_trainer_alone_and_read_by_gateways(topic: str) -> None:
+    topic = f"offbeat/fleet/tuf/{topic}"
+    everyone = {
+        "gw1": Access("gateway", topics=("plant/#",)),
+        "plc": Access("source", topics=("plant/#",)),
+        "ana": Access("person", "operator"),
+        "bob": Access("person", "viewer"),
+        "desk": Access("console", "operator"),
+        "nightly": Access("trainer"),
+    }
+    text = acl(everyone)
+    assert [name for name in everyone if may(text, name, "write", topic)] == ["nightly"]
+    assert may(text, "gw1", "read", topic)
+    assert not may(text, "plc", "read", topic)
+
+
 @given(name=NAMES, text=FILTERS)
 def test_no_accepted_filter_reaches_our_own_topics(name: str, text: str) -> None:
     if check_filter(text) is not None:

@@ -27,6 +27,7 @@ from offbeat_edge.errors import DeliveryError
 SCHEMA = "1.0"
 MAJOR = "1."
 MAX_DOCUMENT = 256 << 10  # bytes of a rollout document
+SHORT = 8  # hex digits that name a bundle to people
 
 Mode = Literal["shadow", "canary", "active"]
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
@@ -62,6 +63,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[int, Meta(ge=1)]
     time_ms: int  # when it was signed, epoch ms
     stages: tuple[Stage, ...]
+    keep: tuple[Digest, ...] = ()  # bundles that ran before, newest first: a way back
     probation: Probation = Probation()
 
     def of(self, gateway: str) -> list[Stage]:

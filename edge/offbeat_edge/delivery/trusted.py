@@ -14,10 +14,11 @@ expired, so the floor stays below the first expiry it was proved with.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from offbeat_edge import files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,9 +52,4 @@ def read(path: Path) -> Trusted:
 
 def write(path: Path, state: Trusted) -> None:
     """Replace the file atomically; raises OSError."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        file.write(msgspec.json.encode(state))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    files.replace(path, msgspec.json.encode(state))

@@ -5,7 +5,7 @@ its SHA-256 and their number; an empty message says that there is no longer
 one.  Sizes are bounds, not hints: what is larger is not taken.
 
 >>> meta_topic("timestamp.json"), chunk_topic("ab" * 32, 3)[-5:]
-('offbeat/fleet/tuf/meta/timestamp.json', 'abab/3')
+('offbeat/fleet/tuf/meta/timestamp.json', 'bab/3')
 >>> [len(part) for part in chunks(b"x" * (CHUNK_BYTES + 1))]
 [98304, 1]
 """

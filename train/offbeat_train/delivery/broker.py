@@ -11,14 +11,14 @@ import threading
 import uuid
 from collections import deque
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
+from offbeat_edge import dial
+from offbeat_edge.delivery import wire
 from offbeat_edge.errors import LinkError
-from offbeat_edge.link import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,6 @@ CONNECT_S = 30.0  # a broker that starts beside us may take a while
 ANSWER_S = 60.0  # for an acknowledgement, a reconnect included
 IN_FLIGHT = 50  # messages
 KEEPALIVE_S = 30
-SECRET_BYTES = 4096  # a password file is not longer
 
 
 class BrokerWire:
@@ -100,14 +99,13 @@ def connected(mqtt: Mqtt) -> Iterator[BrokerWire]:
     where = f"{mqtt.host}:{mqtt.port}"
     client = Client(CallbackAPIVersion.VERSION2, client_id="", protocol=MQTTv5)
     client.max_inflight_messages_set(IN_FLIGHT)
-    if mqtt.tls:
-        context = tls_context(
-            ca_file=mqtt.ca_file, cert_file=mqtt.cert_file, key_file=mqtt.key_file
-        )
-        client.tls_set_context(context)
-    if mqtt.username:
-        client.username_pw_set(mqtt.username, _secret(mqtt.password_file))
-    wire = BrokerWire(client, where)
+    context = dial.tls(mqtt)
+    if context is not None:
+        client.tls_set_context(context())
+    broker = dial.broker(mqtt, max_payload_bytes=wire.META_MAX)
+    if broker.username:
+        client.username_pw_set(broker.username, broker.password)
+    made = BrokerWire(client, where)
     up, answers = threading.Event(), deque[str]()
 
     def on_connect(*args: object) -> None:
@@ -120,15 +118,8 @@ def connected(mqtt: Mqtt) -> Iterator[BrokerWire]:
     try:
         if not up.wait(CONNECT_S) or not client.is_connected():
             raise LinkError(f"{where}: expected a broker, got {(*answers, 'no answer')[0]}")
-        yield wire
-        wire.settle()
+        yield made
+        made.settle()
     finally:
         client.disconnect()
         client.loop_stop()
-
-
-def _secret(path: str) -> str | None:
-    if not path:
-        return None
-    with Path(path).open("rb") as file:
-        return file.read(SECRET_BYTES).decode().strip()

@@ -48,6 +48,7 @@ class KeyRing:
             )
         self._folder = folder
         self._passphrase = passphrase
+        self._opened: dict[str, Signer] = {}  # opening one takes a moment, by design
 
     def make(self) -> Key:
         """Make a key and keep its private half; return the public one."""
@@ -80,6 +81,11 @@ class KeyRing:
         return [self._signer(key) for key in keys if self.path(key.keyid).exists()]
 
     def _signer(self, key: Key) -> Signer:
+        if key.keyid not in self._opened:
+            self._opened[key.keyid] = self._open(key)
+        return self._opened[key.keyid]
+
+    def _open(self, key: Key) -> Signer:
         path = self.path(key.keyid)
         try:
             private = serialization.load_pem_private_key(path.read_bytes(), self._passphrase)

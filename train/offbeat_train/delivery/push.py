@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from offbeat_edge import files
 from offbeat_edge.delivery import wire
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Ledger(msgspec.Struct):
 
     schema: str = "1.0"
     targets: dict[str, int] = {}
+    whole: list[str] = []  # of them, those that were sent to the end
 
 
 def push(repository: Repository, wire_: Wire, *, ledger: Path) -> int:
@@ -58,27 +60,28 @@ def push(repository: Repository, wire_: Wire, *, ledger: Path) -> int:
     ledger : this broker's file.
     """
     held = {t: data for t, data in wire_.retained(wire.META_FILTER).items() if data}
-    metas = {wire.meta_topic(n): (repository.metadata / n).read_bytes() for n in repository.files()}
-    sent = _read(ledger)
-    fresh = {} if wire.meta_topic(TIMESTAMP) not in held else dict(sent.targets)
-    targets = repository.target_files()
+    sent, targets = _read(ledger), repository.target_files()
+    whole = sent.whole if wire.meta_topic(TIMESTAMP) in held else []
     counts = {sha: wire.chunk_count(path.stat().st_size) for sha, path in targets.items()}
-    _write(ledger, Ledger(targets=sent.targets | counts))
-    messages = 0
-    for sha256 in targets.keys() - fresh.keys():
-        messages += _send_target(wire_, sha256, targets[sha256])
+    _write(ledger, Ledger(targets=sent.targets | counts, whole=list(whole)))
+    messages = sum(_send_target(wire_, sha, targets[sha]) for sha in targets.keys() - set(whole))
     wire_.settle()
-    for topic, data in metas.items():  # the timestamp is the last of them
-        if held.get(topic) != data:
-            wire_.retain(topic, data)
-            wire_.settle()
-            messages += 1
-    messages += _clear(wire_, sorted(held.keys() - metas.keys()))
+    messages += _send_metadata(repository, wire_, held)
     gone = {sha: count for sha, count in sent.targets.items() if sha not in targets}
     chunks = [wire.chunk_topic(sha, n) for sha, count in gone.items() for n in range(count)]
     messages += _clear(wire_, chunks)
-    _write(ledger, Ledger(targets=counts))
+    _write(ledger, Ledger(targets=counts, whole=list(counts)))
     return messages
+
+
+def _send_metadata(repository: Repository, wire_: Wire, held: dict[str, bytes]) -> int:
+    """Send what differs, the timestamp last; then clear what is no longer named."""
+    metas = {wire.meta_topic(n): (repository.metadata / n).read_bytes() for n in repository.files()}
+    changed = {topic: data for topic, data in metas.items() if held.get(topic) != data}
+    for topic, data in changed.items():
+        wire_.retain(topic, data)
+        wire_.settle()
+    return len(changed) + _clear(wire_, sorted(held.keys() - metas.keys()))
 
 
 def _send_target(wire_: Wire, sha256: str, path: Path) -> int:
@@ -104,6 +107,4 @@ def _read(path: Path) -> Ledger:
 
 def _write(path: Path, ledger: Ledger) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(msgspec.json.encode(ledger))
-    part.replace(path)
+    files.replace(path, msgspec.json.encode(ledger))

@@ -13,7 +13,6 @@ with fewer signatures than its role demands.
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -29,6 +28,7 @@ from tuf.api.metadata import (
     Timestamp,
 )
 
+from offbeat_edge import files
 from offbeat_edge.delivery import wire
 from offbeat_edge.errors import DeliveryError
 
@@ -81,13 +81,13 @@ class Repository:
         self.metadata = folder / "metadata"
         self.targets_folder = folder / "targets"
         self._keys = keys
-        self._now = now
+        self.now = now
 
     def create(self, thresholds: Mapping[str, Threshold]) -> None:
         """Make keys and the first metadata; raises DeliveryError when there is a root."""
         if self.root_versions():
             raise DeliveryError(f"{self.metadata}: expected no repository, got one")
-        root = Root(version=0, consistent_snapshot=True)
+        root = _unsigned(Root(consistent_snapshot=True))
         for role, threshold in thresholds.items():
             for _ in range(threshold.keys):
                 root.add_key(self._keys.make(), role)
@@ -95,7 +95,9 @@ class Repository:
         self.metadata.mkdir(parents=True, exist_ok=True)
         self.targets_folder.mkdir(parents=True, exist_ok=True)
         self._put_root(Metadata(root), before=None)
-        self._commit(Metadata(Targets(version=0)), Metadata(Snapshot(version=0)), Timestamp(0))
+        self._commit(
+            Metadata(_unsigned(Targets())), Metadata(_unsigned(Snapshot())), _unsigned(Timestamp())
+        )
 
     def root_versions(self) -> list[int]:
         """Return the versions of the root there are, in order."""
@@ -161,16 +163,19 @@ class Repository:
 
     def due(self) -> dict[str, datetime]:
         """Return the roles past half of their lives, and when they expire."""
-        every: dict[str, Signed] = {
+        return {
+            role: signed.expires
+            for role, signed in self.committed().items()
+            if signed.expires - self.now < LIVES[role] * RENEW_AT
+        }
+
+    def committed(self) -> dict[str, Signed]:
+        """Return every role's metadata in force."""
+        return {
             "root": self.root().signed,
             "targets": self.targets().signed,
             "snapshot": self.snapshot().signed,
             "timestamp": self.timestamp().signed,
-        }
-        return {
-            role: signed.expires
-            for role, signed in every.items()
-            if signed.expires - self._now < LIVES[role] * RENEW_AT
         }
 
     def rotate(self, role: str, *, lost: Sequence[str] = ()) -> list[Key]:
@@ -248,7 +253,7 @@ class Repository:
     def _put(self, metadata: Metadata[S], role: str) -> None:
         signed = metadata.signed
         signed.version += 1
-        signed.expires = self._now + LIVES[role]
+        signed.expires = self.now + LIVES[role]
         self._sign(metadata, role)
         name = "timestamp.json" if role == "timestamp" else f"{signed.version}.{role}.json"
         self._write(name, metadata.to_bytes())
@@ -263,7 +268,7 @@ class Repository:
     def _put_root(self, metadata: Metadata[Root], *, before: Metadata[Root] | None) -> None:
         root = metadata.signed
         root.version += 1
-        root.expires = self._now + LIVES["root"]
+        root.expires = self.now + LIVES["root"]
         metadata.signatures.clear()
         keys = {key.keyid: key for key in _keys_of(root, "root")}
         if before is not None:
@@ -321,11 +326,12 @@ def _verify(root: Root, role: str, metadata: Metadata[S]) -> None:
         ) from error
 
 
+def _unsigned(signed: S) -> S:
+    """Return it as the version before the first."""
+    signed.version = 0
+    return signed
+
+
 def _replace(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    files.replace(path, data)
