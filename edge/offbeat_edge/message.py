@@ -34,6 +34,7 @@ class Plan:
 
     def __init__(self, source: Source) -> None:
         self.format = source.format
+        self.qos = source.qos
         self.unit = source.time_unit
         self.time = parse_path(source.time)
         self.prefix = parse_path(source.prefix)

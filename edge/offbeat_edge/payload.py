@@ -128,6 +128,21 @@ class Decoder:
         message.samples.sort(key=_TIME)
         return message.samples, message.rejects
 
+    def place(self, topic: str) -> tuple[str, str, int] | None:
+        """Return a topic's asset, the filter of all its topics like this one, and their QoS.
+
+        None where no source with ``{asset}`` in its template has the topic.
+        """
+        route = self._route(topic)
+        if route.plan is None or route.asset is None:
+            return None
+        levels = topic.split("/")
+        for template, plan in self._plans:
+            match = template.match(levels)
+            if match is not None and match.path is not None:
+                return route.asset, template.of_asset(match.path), plan.qos
+        return None
+
     def _remember(self, topic: str) -> Route:
         if len(self._routes) >= MAX_ROUTES:
             self._routes.clear()

@@ -77,6 +77,16 @@ class Template(NamedTuple):
             return "/".join((*self.levels[: self.asset], "#"))
         return "/".join(self.levels)
 
+    def of_asset(self, path: str) -> str:
+        """Return the filter of one asset's topics.
+
+        >>> Template.parse("plant/{asset...}/{sensor}").of_asset("hall1/pump3")
+        'plant/hall1/pump3/+'
+        """
+        if self.asset is None:
+            return self.filter
+        return "/".join((*self.levels[: self.asset], path, *self.levels[self.asset + 1 :]))
+
     def match(self, levels: list[str]) -> Match | None:
         """Match a topic's levels; None when the topic is not of this template."""
         extra = len(levels) - len(self.levels)

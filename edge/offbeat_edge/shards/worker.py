@@ -1,0 +1,111 @@
+"""One shard: the daemon's configuration, made its own.
+
+Rules: pure but for the register's modification time.  A shard is a gateway
+of its own to the broker: ``gw1-0`` has its own client id, state and topics;
+``{shard}`` in the file names of its certificate stands for its number.
+
+>>> Shard.parse("2/4")
+Shard(number=2, of=4)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
+
+from offbeat_edge.errors import ConfigError
+from offbeat_edge.shards import register as registers
+from offbeat_edge.topics import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from offbeat_edge.config import Config
+    from offbeat_edge.link import Link
+
+MAX_SHARDS = 64
+MARK = "{shard}"
+
+
+class Shard(NamedTuple):
+    """Which of how many."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read "I/N"; ConfigError says what is wrong with it."""
+        number, _, of = text.partition("/")
+        if number.isdecimal() and of.isdecimal() and int(number) < int(of) <= MAX_SHARDS:
+            return cls(int(number), int(of))
+        raise ConfigError([f"--shard: expected I/N with I < N <= {MAX_SHARDS}, got {text!r}"])
+
+    @property
+    def folder(self) -> str:
+        """The name of its state folder."""
+        return f"shard-{self.number}-of-{self.of}"
+
+
+def config_of(config: Config, shard: Shard) -> Config:
+    """Return the configuration of one shard.
+
+    Raises
+    ------
+    ConfigError : a source whose topics do not tell the asset, or one
+        certificate for all shards where the broker would take them for one.
+    """
+    check_sources(config)
+    mqtt = config.mqtt
+    return replace(
+        config,
+        gateway=replace(
+            config.gateway,
+            id=f"{config.gateway.id}-{shard.number}",
+            state_dir=str(Path(config.gateway.state_dir) / shard.folder),
+        ),
+        mqtt=replace(
+            mqtt,
+            client_id=f"{mqtt.client_id}-{shard.number}",
+            cert_file=mqtt.cert_file.replace(MARK, str(shard.number)),
+            key_file=mqtt.key_file.replace(MARK, str(shard.number)),
+        ),
+        limits=replace(config.limits, spool_mb=max(1.0, config.limits.spool_mb / shard.of)),
+    )
+
+
+def check_sources(config: Config) -> None:
+    """Refuse sources that cannot be split by topic."""
+    problems = [
+        f"source[{n}].topic: expected {{asset}} in it with --shards, got {source.topic!r}"
+        for n, source in enumerate(config.sources)
+        if Template.parse(source.topic).asset is None
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def follow(*, link: Link, folder: Path, shard: Shard, fixed: dict[str, int]) -> Callable[[], None]:
+    """Return a chore that subscribes to what the register gives this shard.
+
+    Parameters
+    ----------
+    folder : where the register is.
+    fixed : filters wanted besides, with QoS.
+    """
+    seen: float | None = None
+
+    def chore() -> None:
+        nonlocal seen
+        try:
+            changed = (folder / registers.FILE).stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed != seen:
+            seen = changed
+            part = registers.load(folder).part(shard.number, shard.of)
+            link.subscribe_to((fixed | part).items())
+
+    return chore
