@@ -13,6 +13,7 @@ topic read offbeat/fleet/#
 topic write offbeat/gw1/status
 topic write offbeat/gw1/health
 topic write offbeat/gw1/errors
+topic write offbeat/gw1/shards
 topic write offbeat/gw1/probe
 topic write offbeat/gw1/asset/#
 topic write offbeat/gw1/result/#
@@ -56,6 +57,7 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write offbeat/{name}/status",
         "write offbeat/{name}/health",
         "write offbeat/{name}/errors",
+        "write offbeat/{name}/shards",
         "write offbeat/{name}/probe",
         "write offbeat/{name}/asset/#",
         "write offbeat/{name}/result/#",

@@ -42,6 +42,7 @@ POLL_S = 0.25  # the longest sleep of an idle loop
 QUIET = ("surplus",)  # counted, not said: a sensor faster than the grid is no news
 IDLE_MS = 250  # of connected silence, counted at a time
 SESSION_LOST_S = 3600.0  # for so long health speaks of a session the broker lost
+CHORES_S = 1.0  # between two rounds of chores
 MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or overloaded
 
 
@@ -61,6 +62,7 @@ class Parts(NamedTuple):
     stamps: StampClock
     probe: Probe
     watchdog: Watchdog
+    chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
 
 
 class Settings(NamedTuple):
@@ -109,7 +111,7 @@ class Daemon:
         self._heard_at = self._turned_at = self._committed_at = self._started
         self._listening = False  # connected and drained at the last turn
         self._silent_ms = 0.0  # not yet told to the engine
-        self._health_at = self._started
+        self._health_at = self._chores_at = self._started
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -122,6 +124,7 @@ class Daemon:
                 self._commit()
             self._publish()
             self._parts.probe.turn()
+            self._do_chores()
             self._parts.watchdog.turn()
         self._shut_down()
         return 0
@@ -250,6 +253,12 @@ class Daemon:
             self._health_at = self._now() + self._settings.health_interval_s
             payload = msgspec.json.encode(self.health())
             self._parts.link.publish(self._parts.topics.health, payload, qos=1, retain=True)
+
+    def _do_chores(self) -> None:
+        if self._now() >= self._chores_at:
+            self._chores_at = self._now() + CHORES_S
+            for chore in self._parts.chores:
+                chore()
 
     def health(self) -> Health:
         """Return the daemon's condition."""

@@ -49,6 +49,7 @@ class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str | None  # None: not connected
     connections: int
+    subscribed: int  # filters granted; 0 until the broker has answered for all
     sessions_lost: int  # the broker had forgotten our queue
     taken_over: int
     durable_rate: float | None  # QoS 1 messages a second that can be made durable
@@ -201,6 +202,7 @@ def mqtt_health(link: Link, durable_rate: float | None, probe_ms: float | None) 
     return MqttHealth(
         version=link.version,
         connections=link.connections,
+        subscribed=link.subscribed,
         sessions_lost=link.sessions_lost,
         taken_over=link.taken_over,
         durable_rate=durable_rate,

@@ -133,6 +133,12 @@ class Link:
         """Whether every subscription has been answered on this connection."""
         return self.connected and self._subscriptions.ready
 
+    @property
+    def subscribed(self) -> int:
+        """How many filters the broker has granted; 0 until it has answered for all."""
+        asked = self._subscriptions
+        return len(asked.wanted) - len(asked.refused) if self.ready else 0
+
     def subscribe_to(self, filters: Iterable[tuple[str, int]]) -> None:
         """Change the subscriptions, at once or with the next connection."""
         self._subscriptions.want(dict(filters))

@@ -15,13 +15,15 @@ from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
 from offbeat_edge.engine import Engine
-from offbeat_edge.errors import BundleError, OffbeatError
+from offbeat_edge.errors import BundleError, ConfigError, OffbeatError
 from offbeat_edge.health import model_health
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload import Decoder
+from offbeat_edge.shards.gateway import Gateway
+from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
 from offbeat_edge.store import Store
 from offbeat_edge.supervise.probe import Probe
 from offbeat_edge.supervise.proof import Proof
@@ -30,7 +32,7 @@ from offbeat_edge.voice import Rejects, Scores, States, Topics
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from offbeat_edge.config import Config
     from offbeat_edge.config import Model as Entry
@@ -46,14 +48,18 @@ TRIALS = "trials"  # bundles whose golden windows reproduced here
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--config", required=True, type=Path, help="the daemon's TOML file")
+    parser.add_argument(
+        "--shards", type=int, metavar="N", help="split the assets among N daemons (1 to 64)"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="be one of them; --shards starts them all")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the daemon; return its exit code."""
+    """Run the daemon, or those that share its assets; return the exit code."""
     config = configs.load(args.config, os.environ)
     log = dial.log(config.log)
     try:
-        daemon = build(config, log)
+        daemon = _process(args, config, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
         return daemon.run()
@@ -64,11 +70,31 @@ def run(args: argparse.Namespace) -> int:
         raise
 
 
-def build(config: Config, log: Log) -> Daemon:
-    """Make a daemon of a configuration; nothing is connected yet."""
+def _process(args: argparse.Namespace, config: Config, log: Log) -> Daemon | Gateway:
+    if args.shards is not None:
+        if not 1 <= args.shards <= MAX_SHARDS:
+            raise ConfigError([f"--shards: expected 1 to {MAX_SHARDS}, got {args.shards}"])
+        return Gateway(config=config, path=args.config, shards=args.shards, log=log)
+    if args.shard is not None:
+        return build(config, log, shard=Shard.parse(args.shard))
+    return build(config, log)
+
+
+def build(config: Config, log: Log, *, shard: Shard | None = None) -> Daemon:
+    """Make a daemon of a configuration, or of a part of it; nothing is connected yet."""
+    folder = Path(config.gateway.state_dir)
+    if shard is not None:
+        die_with_parent()
+        config = config_of(config, shard)
     models = _Models(config, log)
     topics = Topics(config.gateway.id)
-    link = _link(config, topics, log)
+    always = {topics.probe: 0}
+    # What the sources name belongs to all shards together: each asks for its own assets' topics.
+    sources = dial.filters(config.sources) if shard is None else []
+    link = _link(config, topics, log, {**dict(sources), **always})
+    chores = []
+    if shard is not None:
+        chores.append(follow(link=link, folder=folder, shard=shard, fixed=always, log=log))
     durable = _durable(config, models.route, topics, log)
     notifier = Notifier(os.environ)
     parts = Parts(
@@ -95,6 +121,7 @@ def build(config: Config, log: Log) -> Daemon:
             log=log,
             faulty=models.put_aside,
         ),
+        chores=chores,
     )
     return Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
 
@@ -156,12 +183,12 @@ def _open(config: Config, entry: Entry) -> Model:
     )
 
 
-def _link(config: Config, topics: Topics, log: Log) -> Link:
+def _link(config: Config, topics: Topics, log: Log, filters: Mapping[str, int]) -> Link:
     held = Path(config.gateway.state_dir) / SUBSCRIPTIONS
     return Link(
         broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
         protocol=config.mqtt.protocol,
-        filters=[(topics.probe, 0), *dial.filters(config.sources)],
+        filters=list(filters.items()),
         status_topic=topics.status,
         log=log,
         tls=dial.tls(config.mqtt),

@@ -33,6 +33,7 @@ class Topics:
         self.health = f"{self._root}/health"
         self.probe = f"{self._root}/probe"
         self.errors = f"{self._root}/errors"
+        self.shards = f"{self._root}/shards"
 
     def alert(self, asset: str) -> str:
         """Return where an asset's alert events go."""

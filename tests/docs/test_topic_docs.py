@@ -22,6 +22,7 @@ from offbeat_edge.log import Log
 from offbeat_edge.payload import Decoder
 from offbeat_edge.refusal import REASONS
 from offbeat_edge.run_command import build
+from offbeat_edge.shards import gateway as gateways
 from offbeat_edge.voice import Rejects, Topics
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
         healths.SpoolHealth,
         healths.AssetList,
         healths.Gap,
+        gateways.ShardReport,
+        gateways.ShardsReport,
     )
 }
 PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", NoneType: "null"}

@@ -244,7 +244,9 @@ class Daemon:
         environ: dict[str, str] | None = None,
         wrapper: tuple[str, ...] = (),
         prelude: str = "",
+        words: tuple[str, ...] = (),
     ) -> None:
+        self._words = words  # further arguments
         self._wrapper = wrapper
         self._prelude = prelude  # run before the program: how a mutant is made
         self.events: list[dict[str, Any]] = []
@@ -268,6 +270,7 @@ class Daemon:
             "run",
             "--config",
             str(self._site.path),
+            *self._words,
         ]
         with (self._site.folder / "daemon.err").open("ab") as errors:
             self._process = subprocess.Popen(

@@ -48,7 +48,8 @@ class Finder:
     def hear(self, messages: Sequence[Message]) -> bool:
         """Look at topics; return whether the register has something new."""
         self._heard += len(messages)
-        return any([self._find(topic) for topic in {m.topic for m in messages} - self._seen])
+        new = [topic for topic in {m.topic for m in messages} - self._seen if self._find(topic)]
+        return bool(new)
 
     def listening(self, now: float) -> bool:
         """Tell whether to be subscribed; ``now`` in seconds, monotonic."""

@@ -44,7 +44,7 @@ class Child:
         self.failures = 0
         self.started_at = self.fed_at = self.retry_at = 0.0
         self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.ear.setblocking(False)  # noqa: FBT003 - a socket's own way
+        self.ear.setblocking(False)
         self.address = f"offbeat-{os.getpid()}-{name}"
         self.ear.bind(f"\0{self.address}")
 

@@ -10,22 +10,27 @@ Shard(number=2, of=4)
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from offbeat_edge.errors import ConfigError
+from offbeat_edge.errors import ConfigError, StoreError
 from offbeat_edge.shards import register as registers
 from offbeat_edge.topics import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from offbeat_edge.config import Config
     from offbeat_edge.link import Link
+    from offbeat_edge.log import Log
 
 MAX_SHARDS = 64
+PR_SET_PDEATHSIG = 1
 MARK = "{shard}"
 
 
@@ -87,25 +92,34 @@ def check_sources(config: Config) -> None:
         raise ConfigError(problems)
 
 
-def follow(*, link: Link, folder: Path, shard: Shard, fixed: dict[str, int]) -> Callable[[], None]:
-    """Return a chore that subscribes to what the register gives this shard.
+def follow(
+    *, link: Link, folder: Path, shard: Shard, fixed: Mapping[str, int], log: Log
+) -> Callable[[], None]:
+    """Return a chore that subscribes to what the register in ``folder`` gives this shard.
 
     Parameters
     ----------
-    folder : where the register is.
     fixed : filters wanted besides, with QoS.
     """
-    seen: float | None = None
+    seen: int | None = None
 
     def chore() -> None:
         nonlocal seen
         try:
             changed = (folder / registers.FILE).stat().st_mtime_ns
-        except FileNotFoundError:
-            return
-        if changed != seen:
-            seen = changed
+            if changed == seen:
+                return
             part = registers.load(folder).part(shard.number, shard.of)
-            link.subscribe_to((fixed | part).items())
+        except (OSError, StoreError) as error:
+            log.error("register_unreadable", why=str(error))  # noqa: TRY400 - not logging's
+            return
+        seen = changed
+        link.subscribe_to({**part, **fixed}.items())
 
     return chore
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process with the one above it (prctl(2)); Linux only."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

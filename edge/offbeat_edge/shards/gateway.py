@@ -1,0 +1,194 @@
+"""The process above the shards: finds assets, keeps the shards alive.
+
+Rules: it sees topics, never samples; with it gone, the shards go too and
+lose nothing.  ``offbeat/<gateway>/status`` is its own birth and last will,
+``offbeat/<gateway>/shards`` tells of the shards; each shard has the topics
+of a gateway of its own beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from offbeat_edge import dial
+from offbeat_edge.errors import ConfigError
+from offbeat_edge.link import Link
+from offbeat_edge.notify import Notifier
+from offbeat_edge.schema import SCHEMA
+from offbeat_edge.shards import register as registers
+from offbeat_edge.shards.finder import Finder, named
+from offbeat_edge.shards.herd import Child, Herd
+from offbeat_edge.shards.owner import owner
+from offbeat_edge.shards.worker import MARK, Shard, check_sources
+from offbeat_edge.voice import Topics
+
+if TYPE_CHECKING:
+    from offbeat_edge.config import Config
+    from offbeat_edge.log import Log
+
+POLL_S = 0.25
+TELL_S = 60.0  # between reports of the shards
+STATE = "shard-*-of-*"
+
+
+class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One shard, as the process above it knows it."""
+
+    gateway: str
+    assets: int
+    pid: int | None
+    ready: bool
+    starts: int
+
+
+class ShardsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``offbeat/<gateway>/shards``, retained."""
+
+    schema: str = SCHEMA
+    assets: int
+    shards: list[ShardReport]
+
+
+class Gateway:
+    """Finder and herd, driven by one loop.
+
+    Parameters
+    ----------
+    config : the whole gateway's.
+    path : its file, for the shards.
+    shards : how many.
+    log : where trouble is said.
+    """
+
+    def __init__(self, *, config: Config, path: Path, shards: int, log: Log) -> None:
+        check_sources(config)
+        self._folder = Path(config.gateway.state_dir)
+        check_split(self._folder, shards)
+        self.stopping = False
+        self._id = config.gateway.id
+        self._shards = shards
+        self._topics = Topics(config.gateway.id)
+        self._register = registers.load(self._folder)
+        for name, place in named(config):
+            self._register.add(name, place)
+        registers.save(self._folder, self._register)
+        self._finder = Finder(config=config, register=self._register)
+        self._filters = [(name, 0) for name, _ in dial.filters(config.sources)]
+        self._listening = True
+        self._link = _link(config, self._topics, self._filters, log)
+        self._herd = Herd(
+            commands={str(n): _command(path, Shard(n, shards)) for n in range(shards)},
+            environ=os.environ,
+            log=log,
+            monotonic=time.monotonic,
+        )
+        self._notifier = Notifier(os.environ)
+        self._told_ready = False
+        self._tell_at = self._feed_at = 0.0
+
+    def run(self) -> int:
+        """Live until ``stop``; return the exit code."""
+        try:
+            while not self.stopping:
+                self._turn(time.monotonic())
+        finally:
+            self._notifier.send("STOPPING=1")
+            self._herd.stop()
+            self._link.close(b"stopped")
+        return 0
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in a signal handler."""
+        self.stopping = True
+
+    def _turn(self, now: float) -> None:
+        self._herd.turn()
+        if self._finder.hear(self._link.poll(POLL_S)):
+            registers.save(self._folder, self._register)
+            self._tell_at = 0.0
+        listening = self._finder.listening(now)
+        if listening != self._listening:
+            self._listening = listening
+            self._link.subscribe_to(self._filters if listening else ())
+        self._tell(now)
+        self._feed(now)
+
+    def _tell(self, now: float) -> None:
+        if self._link.connected and now >= self._tell_at:
+            self._tell_at = now + TELL_S
+            payload = msgspec.json.encode(self._report())
+            self._link.publish(self._topics.shards, payload, qos=1, retain=True)
+
+    def _report(self) -> ShardsReport:
+        counts = [0] * self._shards
+        for asset in self._register.assets:
+            counts[owner(asset, self._shards)] += 1
+        rows = zip(self._herd.children, counts, strict=True)
+        return ShardsReport(
+            assets=sum(counts), shards=[_row(self._id, child, count) for child, count in rows]
+        )
+
+    def _feed(self, now: float) -> None:
+        """Feed our own watchdog: by a loop that kills whoever does not prove its work."""
+        if self._herd.ready and not self._told_ready:
+            self._told_ready = True
+            self._tell_at = 0.0
+            self._notifier.send("READY=1")
+        every = self._notifier.watchdog_s
+        if every is not None and now >= self._feed_at:
+            self._feed_at = now + every
+            self._notifier.send("WATCHDOG=1")
+
+
+def _row(gateway: str, child: Child, assets: int) -> ShardReport:
+    return ShardReport(
+        gateway=f"{gateway}-{child.name}",
+        assets=assets,
+        pid=None if child.process is None else child.process.pid,
+        ready=child.ready,
+        starts=child.starts,
+    )
+
+
+def check_split(folder: Path, shards: int) -> None:
+    """Refuse to start beside the states of another number of shards."""
+    found = sorted(path.name for path in folder.glob(STATE) if path.is_dir())
+    others = [name for name in found if not name.endswith(f"-of-{shards}")]
+    if others:
+        count = others[0].rpartition("-")[2]
+        _refuse(f"expected {count}, as in {folder / others[0]}, got {shards}", shards)
+    if not found and (folder / "state.db").exists():
+        _refuse(f"{folder / 'state.db'} is the state of a daemon without shards", shards)
+
+
+def _refuse(why: str, shards: int) -> NoReturn:
+    way = f"'offbeat reshard --to {shards}' takes the assets over"
+    raise ConfigError([f"--shards: {why}: {way}"])
+
+
+def _command(path: Path, shard: Shard) -> list[str]:
+    words = ["run", "--config", str(path), "--shard", f"{shard.number}/{shard.of}"]
+    return [sys.executable, "-m", "offbeat_edge.cli", *words]
+
+
+def _link(config: Config, topics: Topics, filters: list[tuple[str, int]], log: Log) -> Link:
+    mqtt = msgspec.structs.replace(
+        config.mqtt,
+        client_id=f"{config.mqtt.client_id}-finder",
+        cert_file=config.mqtt.cert_file.replace(MARK, "finder"),
+        key_file=config.mqtt.key_file.replace(MARK, "finder"),
+    )
+    return Link(
+        broker=dial.broker(mqtt, max_payload_bytes=config.limits.max_payload_bytes),
+        protocol=mqtt.protocol,
+        filters=filters,
+        status_topic=topics.status,
+        log=log,
+        tls=dial.tls(mqtt),
+    )

@@ -1,0 +1,133 @@
+"""``offbeat run --shards``: several processes, one gateway, the same alerts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rig import (
+    START_MS,
+    Daemon,
+    Listener,
+    Mosquitto,
+    Player,
+    Reading,
+    Site,
+    closing,
+    recording,
+    wait_for,
+)
+
+from offbeat_edge.shards.owner import owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHARDS = 3
+ASSETS = 8
+NAMED = ", ".join(f'"p{n}"' for n in range(ASSETS))
+
+
+class Hall:
+    """A broker, a gateway of three shards, a listener and a player."""
+
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self.site = Site(folder, broker.port)
+        text = self.site.path.read_text()
+        known = f'bundle = "tiny.offbeat"\nassets = [{NAMED}, "late*"]'
+        self.site.path.write_text(text.replace('bundle = "tiny.offbeat"', known))
+        self.listener = Listener(broker.port)
+        self.daemon = Daemon(self.site, words=("--shards", str(SHARDS))).start()
+        self.player = Player(broker.port)
+
+    def shards(self) -> list[dict[str, Any]]:
+        report = json.loads(self.listener.topic("shards") or b"{}")
+        return list(report.get("shards", []))
+
+    def wait_ready(self) -> None:
+        def ready() -> bool:
+            granted = [self.health(n).get("mqtt", {}).get("subscribed", 0) for n in range(SHARDS)]
+            return sum(granted) == ASSETS and all(shard["ready"] for shard in self.shards())
+
+        wait_for(lambda: len(self.shards()) == SHARDS and ready(), self.daemon.errors())
+
+    def health(self, shard: int) -> dict[str, Any]:
+        raw = self.listener.retained.get(f"offbeat/gw1-{shard}/health", b"{}")
+        return dict(json.loads(raw))
+
+
+@pytest.fixture
+def hall(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Hall]:
+    hall = Hall(tmp_path, mosquitto)
+    with closing(hall.player, hall.listener, hall.daemon):
+        yield hall
+
+
+def test_shards_together_say_what_one_daemon_would(hall: Hall) -> None:
+    hall.wait_ready()
+    readings = recording(seed=5, seconds=120, assets=ASSETS, faults=2)
+    hall.player.play(readings)
+    expected = hall.site.replay(readings)
+    hall.listener.wait_alerts(event.id for event in expected)
+    assert hall.listener.alerts.keys() == {event.id for event in expected}
+    for event in hall.listener.alerts.values():
+        assert event["gateway"] == f"gw1-{owner(event['asset'], SHARDS)}"
+    taken = [hall.health(shard)["counters"]["messages"] for shard in range(SHARDS)]
+    assert all(taken), "a shard has no assets: choose other names"
+
+
+def test_a_shard_that_dies_comes_back_and_loses_nothing(hall: Hall) -> None:
+    hall.wait_ready()
+    readings = recording(seed=6, seconds=120, assets=ASSETS, faults=2)
+    half = len(readings) // 2
+    hall.player.play(readings[:half])
+    victim = hall.shards()[owner("p0", SHARDS)]
+    os.kill(victim["pid"], signal.SIGKILL)
+    hall.player.play(readings[half:])
+    expected = hall.site.replay(readings)
+    hall.listener.wait_alerts(event.id for event in expected)
+    assert hall.listener.alerts.keys() == {event.id for event in expected}
+
+
+def test_an_asset_never_heard_of_is_found_and_watched_by_its_shard(hall: Hall) -> None:
+    hall.wait_ready()
+    shard = owner("late1", SHARDS)
+
+    seconds = itertools.count()
+
+    def heard() -> bool:
+        body = {"ts": START_MS + next(seconds) * 1000, "flow": 10.0, "heat": 20.0}
+        hall.player.play([Reading("plant/late1", json.dumps(body).encode())])
+        return f"offbeat/gw1-{shard}/asset/late1/state" in hall.listener.retained
+
+    wait_for(heard, "the new asset's state")
+
+
+def test_the_shards_go_when_the_process_above_them_is_killed(hall: Hall) -> None:
+    hall.wait_ready()
+    pids = [shard["pid"] for shard in hall.shards()]
+    hall.daemon.kill()
+    wait_for(lambda: not any(alive(pid) for pid in pids), "the shards to end")
+
+
+def test_another_number_of_shards_is_refused_beside_their_state(hall: Hall) -> None:
+    hall.wait_ready()
+    assert hall.daemon.stop() == 0
+    other = Daemon(hall.site, words=("--shards", "2")).start()
+    wait_for(lambda: not other.alive, "the refusal")
+    assert other.stop() == 78
+    assert "offbeat reshard --to 2" in other.errors()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - not a file of ours
+        return file.read().split()[2] != "Z"
