@@ -23,6 +23,7 @@ from rig import (
 )
 
 from offbeat_edge.shards.owner import owner
+from offbeat_edge.subscriptions import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,11 +51,20 @@ class Hall:
         return list(report.get("shards", []))
 
     def wait_ready(self) -> None:
-        def ready() -> bool:
-            granted = [self.health(n).get("mqtt", {}).get("subscribed", 0) for n in range(SHARDS)]
-            return sum(granted) == ASSETS and all(shard["ready"] for shard in self.shards())
+        def ready(shard: int) -> bool:
+            own = sum(owner(f"p{n}", SHARDS) == shard for n in range(ASSETS))
+            held = self.held(shard)
+            named = [name for name in held if name.startswith("plant/")]
+            granted = self.health(shard).get("mqtt", {}).get("subscribed")
+            return len(named) == own and granted == len(held)
 
-        wait_for(lambda: len(self.shards()) == SHARDS and ready(), self.daemon.errors())
+        wait_for(lambda: all(ready(n) for n in range(SHARDS)), "the shards to be subscribed")
+        wait_for(lambda: all(shard["ready"] for shard in self.shards()), "their report")
+
+    def held(self, shard: int) -> list[str]:
+        """Return the filters of a shard's session."""
+        folder = self.site.state.parent / f"shard-{shard}-of-{SHARDS}"
+        return load(folder / "subscriptions.json")
 
     def health(self, shard: int) -> dict[str, Any]:
         raw = self.listener.retained.get(f"offbeat/gw1-{shard}/health", b"{}")
