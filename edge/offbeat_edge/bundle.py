@@ -18,18 +18,20 @@ import hmac
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from offbeat_edge import archive, files, golden
 from offbeat_edge import manifest as manifests
 from offbeat_edge.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.schema import Member
 
 MANIFEST = "manifest.json"
-SIGNATURE = "manifest.sig"  # detached Ed25519 over the manifest's bytes
+SIGNATURE = "manifest.sig"  # detached Ed25519 over the identity: ``signature``
 MODEL = "model.tflite"
 GOLDEN = "golden.bin"
 
@@ -38,8 +40,16 @@ BUNDLE_MAX = 64 * 1024 * 1024  # bytes, the whole file
 SIGNATURE_MAX = 4096  # bytes
 
 
+class Verifier(Protocol):
+    """What is needed of ``signature.Keys``."""
+
+    def check(self, identity: str, signature: bytes | None, *, where: str) -> None:
+        """Accept a signature or raise BundleError."""
+        ...
+
+
 class Bundle(NamedTuple):
-    """A verified bundle in memory.  ``signature`` is carried, not checked."""
+    """A verified bundle in memory."""
 
     manifest: Manifest
     digest: str  # identity: SHA-256 of the manifest, hex
@@ -63,7 +73,7 @@ def write(
     path : where; the directory must exist.
     manifest : its ``members`` are filled in here.
     members : content by name, ``MODEL`` and ``GOLDEN`` at least.
-    signature : over ``manifest.seal(manifest, members)``.
+    signature : over the identity of ``manifest.seal(manifest, members)``.
 
     Raises
     ------
@@ -79,22 +89,46 @@ def write(
     return digest
 
 
-def load(path: str | os.PathLike[str], *, digest: str | None = None) -> Bundle:
+def sign(path: str | os.PathLike[str], signer: Callable[[str], bytes]) -> str:
+    """Put a signature into a bundle file, replacing any; returns the bundle's identity.
+
+    Parameters
+    ----------
+    path : the bundle.
+    signer : identity (hex) → signature.
+
+    Raises
+    ------
+    BundleError : the file is not a good bundle, or cannot be written.
+    """
+    data = _read(Path(path))
+    digest = parse(data, where=str(path)).digest
+    members = {**archive.unpack(data, where=str(path)), SIGNATURE: signer(digest)}
+    _replace(Path(path), archive.pack(members))
+    return digest
+
+
+def load(
+    path: str | os.PathLike[str], *, digest: str | None = None, keys: Verifier | None = None
+) -> Bundle:
     """Read and verify a bundle.
 
     Parameters
     ----------
     path : the file.
     digest : the identity it must have, hex; None trusts the file as it is.
+    keys : one of them must have signed it; None asks for no signature.
 
     Raises
     ------
     BundleError : the file cannot be read, or is not the bundle it should be.
     """
-    return parse(_read(Path(path)), where=str(path), digest=digest)
+    return parse(_read(Path(path)), where=str(path), digest=digest, keys=keys)
 
 
-def parse(data: bytes, *, where: str, digest: str | None = None) -> Bundle:
+def parse(
+    data: bytes, *, where: str, digest: str | None = None, keys: Verifier | None = None
+) -> Bundle:
     """Verify a bundle's bytes; ``where`` names them in errors."""
     _check_size(len(data), where)
     found = archive.unpack(data, where=where)
@@ -103,8 +137,10 @@ def parse(data: bytes, *, where: str, digest: str | None = None) -> Bundle:
     identity = manifests.identity(found[MANIFEST])
     if digest is not None and not hmac.compare_digest(identity, digest.lower()):
         raise BundleError(f"{where}: expected bundle {digest}, got {identity}")
-    manifest = manifests.decode(found.pop(MANIFEST), where=f"{where}: {MANIFEST}")
     signature = _signature(found, where)
+    if keys is not None:
+        keys.check(identity, signature, where=where)
+    manifest = manifests.decode(found.pop(MANIFEST), where=f"{where}: {MANIFEST}")
     _check_members(found, manifest.members, where)
     return Bundle(
         manifest=manifest,

@@ -133,6 +133,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return any(fnmatchcase(asset, pattern) for pattern in self.assets)
 
 
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """``[trust]``: who vouches for bundles."""
+
+    keys: tuple[Text, ...] = ()  # PEM files of public keys; one must have signed every bundle
+
+
 class Publish(msgspec.Struct, frozen=True, kw_only=True):
     """``[publish]``: what is said beside alerts."""
 
@@ -172,6 +178,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     mqtt: Mqtt = Mqtt()
     sources: tuple[Source, ...] = field(name="source", default=())
     models: tuple[Model, ...] = field(name="model", default=())
+    trust: Trust = Trust()
     publish: Publish = Publish()
     limits: Limits = Limits()
     log: Log = Log()
@@ -250,6 +257,9 @@ def _check(config: Config, reader: Reader) -> None:
         # A table that could not be read has its problem already.
         if not tables and not any(f": {name}" in problem for problem in reader.problems):
             reader.problem(name, f"expected one [[{name}]] at least, got none")
+    for index, model in enumerate(config.models):
+        if not model.assets:
+            reader.problem(f"model[{index}].assets", "expected one pattern at least, got none")
     check_mqtt(config.mqtt, reader)
     check_sources(config.sources, reader)
 
@@ -325,6 +335,7 @@ def _resolve(config: Config, folder: Path, environ: Mapping[str, str]) -> Config
         gateway=replace(gateway, state_dir=state),
         mqtt=resolve_mqtt(config.mqtt, folder, client_id=f"offbeat-{gateway.id}"),
         models=tuple(replace(m, bundle=under(folder, m.bundle)) for m in config.models),
+        trust=replace(config.trust, keys=tuple(under(folder, key) for key in config.trust.keys)),
     )
 
 

@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge.errors import BundleError
-from offbeat_edge.fleet import load_entry
+from offbeat_edge.errors import BundleError, TrustError
+from offbeat_edge.fleet import load_entry, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,10 @@ def problems(config: Config) -> Iterator[str]:
     state = Path(config.gateway.state_dir)
     if state.exists() and not state.is_dir():
         yield f"gateway.state_dir: expected a folder, got the file {state}"
+    try:
+        trusted(config)
+    except TrustError as error:
+        yield f"trust.keys: {error}"
     for index, _, found in _bundles(config):
         if isinstance(found, BundleError):
             yield f"model[{index}].bundle: {found}"
@@ -47,8 +51,12 @@ def warnings(config: Config) -> Iterator[str]:
     yield from _shadowed(config)
     yield from _unfed(config)
     for index, model in enumerate(config.models):
-        if not model.digest:
-            yield f"model[{index}].digest: not set, any bundle in that place is trusted"
+        if not model.digest and not config.trust.keys:
+            yield (
+                f"model[{index}].digest: not set, and no trust.keys:"
+                " any bundle in that place is trusted"
+            )
+    yield from _replaceable(config)
     for index, source in enumerate(config.sources):
         if source.qos == 0:
             yield f"source[{index}].qos: at 0 messages may be lost, and alerts with them"
@@ -98,9 +106,13 @@ def _bad_tls(mqtt: Mqtt) -> Iterator[str]:
 
 
 def _bundles(config: Config) -> Iterator[tuple[int, str, Bundle | BundleError]]:
+    try:
+        keys = trusted(config)
+    except TrustError:
+        return  # said among the problems
     for index, model in enumerate(config.models):
         try:
-            yield index, model.bundle, load_entry(model)
+            yield index, model.bundle, load_entry(model, keys)
         except BundleError as error:
             yield index, model.bundle, error
 
@@ -125,6 +137,17 @@ def _open_secrets(mqtt: Mqtt) -> Iterator[str]:
             continue  # said among the problems
         if mode & OTHERS:
             yield f"mqtt.{key}: {path} is open to others (mode {mode & 0o777:03o}, expected 600)"
+
+
+def _replaceable(config: Config) -> Iterator[str]:
+    """Find keys that decide over trust and that anybody may put another in place of."""
+    for index, key in enumerate(config.trust.keys):
+        try:
+            mode = Path(key).stat().st_mode
+        except OSError:
+            continue  # said among the problems
+        if mode & stat.S_IWOTH:
+            yield f"trust.keys[{index}]: anybody may write {key} (mode {mode & 0o777:03o})"
 
 
 def _shadowed(config: Config) -> Iterator[str]:

@@ -5,6 +5,7 @@
     OffbeatError
     ├── ConfigError          all problems of a configuration, at once
     ├── BundleError          a bundle that cannot be trusted, read or run
+    ├── TrustError           a key cannot be read, made or used
     ├── RuntimeUnavailable   no TFLite runtime could be imported
     ├── ModelError           the runtime refused the model or an invocation
     ├── StoreError           the state database cannot be read or written
@@ -42,6 +43,12 @@ class ConfigError(OffbeatError):
 
 class BundleError(OffbeatError):
     """A bundle that cannot be trusted, read or run."""
+
+    exit_code = 78
+
+
+class TrustError(OffbeatError):
+    """A key cannot be read, made or used."""
 
     exit_code = 78
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge.model import open_model
+from offbeat_edge.signature import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from offbeat_edge.bundle import Bundle
+    from offbeat_edge.bundle import Bundle, Verifier
     from offbeat_edge.config import Config, Source
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.manifest import Manifest
@@ -49,10 +50,15 @@ def _in_parts(source: Source, sensors: set[str]) -> bool:
     return "{sensor}" in source.topic or source.format == "influx" or partial
 
 
-def load_entry(entry: Entry) -> Bundle:
+def trusted(config: Config) -> Keys | None:
+    """Return the keys that must have signed every bundle, if any; raises TrustError."""
+    return Keys(config.trust.keys) if config.trust.keys else None
+
+
+def load_entry(entry: Entry, keys: Verifier | None = None) -> Bundle:
     """Read and verify the bundle a ``[[model]]`` names; raises BundleError."""
     digest = entry.digest.removeprefix(DIGEST_PREFIX) or None
-    return bundles.load(entry.bundle, digest=digest)
+    return bundles.load(entry.bundle, digest=digest, keys=keys)
 
 
 def open_entry(

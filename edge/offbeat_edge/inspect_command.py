@@ -39,7 +39,7 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     digest: str  # SHA-256 of the manifest, hex
     size: int  # bytes
-    signed: bool  # a signature is present; it is not checked here
+    signed: bool  # a signature is present; whose, the daemon's trust.keys tell
     golden_windows: int
     manifest: Manifest
     operators: tuple[modelfile.Op, ...]
@@ -88,7 +88,7 @@ def explain(found: Inspection) -> Iterator[str]:
         ("digest", found.digest),
         ("created", model.created),
         ("size", f"{found.size:,} bytes{_sizes(manifest)}"),
-        ("signature", "present, not checked here" if found.signed else "none"),
+        ("signature", "present (trust.keys checks it)" if found.signed else "none"),
         ("schema", f"{manifest.schema}, needs edge {manifest.min_edge} or later"),
         ("grid", _grid(manifest)),
         ("threshold", f"{manifest.threshold:.6g} (raw), a score of 1.0"),

@@ -176,7 +176,7 @@ class _Models:
 
 
 def _open(config: Config, entry: Entry) -> Model:
-    bundle = fleet.load_entry(entry)
+    bundle = fleet.load_entry(entry, fleet.trusted(config))
     folder = Path(config.gateway.state_dir) / TRIALS
     return fleet.open_entry(
         config, entry, bundle, refused=trial.refusal(entry.bundle, bundle, folder=folder)

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import paho.mqtt.client as mqtt
 import pytest
 import yaml
 
+from offbeat_broker import access
 from offbeat_edge import cli, config
 
 if TYPE_CHECKING:
@@ -200,6 +202,48 @@ def test_more_than_a_thousand_messages_wait_for_an_absent_daemon(name: str, fold
         )  # fmt: skip
         got = sub(port, *session, "-C", str(count))
     assert got.stdout == lines
+
+
+@pytest.mark.parametrize("name", ["mosquitto.conf", "compose.conf"])
+def test_queues_are_bounded_by_bytes_as_provisions_are(name: str) -> None:
+    lines = (MOSQUITTO / name).read_text().splitlines()
+    assert f"max_queued_messages {access.MAX_QUEUED}" in lines
+
+
+def test_the_acl_gives_the_rights_that_provision_gives() -> None:
+    people = {
+        "gw1": access.Access("gateway", topics=("plant/#",)),
+        "operator": access.Access("person", "operator"),
+        "plc1": access.Access("source", topics=("plant/#",)),
+    }
+    assert rights((MOSQUITTO / "offbeat.acl").read_text()) == rights(access.acl(people))
+
+
+def rights(acl: str) -> dict[str, set[str]]:
+    """Return user → rules, from an ACL file without patterns."""
+    assert not re.search(r"(?m)^pattern ", acl)
+    blocks = re.split(r"(?m)^user ", acl)[1:]
+    return {block.split()[0]: set(re.findall(r"(?m)^topic (.*)$", block)) for block in blocks}
+
+
+@needs_mosquitto
+def test_a_refused_publish_costs_one_message_not_the_connection(folder: Path) -> None:
+    port = free_port()
+    (folder / "acl").write_text("topic write plant/#\ntopic read #\n")
+    (folder / "acl").chmod(0o644)
+    conf = folder / "m.conf"
+    conf.write_text(placed("mosquitto.conf", folder, port) + f"acl_file {folder}/acl\n")
+    with mosquitto(conf, port):
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        gone: list[object] = []
+        client.on_disconnect = lambda *words: gone.append(words)
+        client.connect("127.0.0.1", port)
+        client.loop_start()
+        for topic in ("offbeat/other/status", "plant/p1"):
+            client.publish(topic, b"x", qos=1).wait_for_publish(WAIT)
+        assert gone == []
+        client.disconnect()
+        client.loop_stop()
 
 
 @needs_mosquitto

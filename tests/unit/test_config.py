@@ -16,6 +16,7 @@ from offbeat_edge.config import MAX_S
 from offbeat_edge.config_check import is_loopback
 from offbeat_edge.errors import ConfigError
 from offbeat_edge.schema import AlertRule
+from offbeat_edge.signature import generate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -301,7 +302,7 @@ def test_a_files_own_problems_do_not_hide_the_bundles(file: Path) -> None:
             "mqtt.password_file: the password goes to 10.0.0.1 in clear",
         ),
         ({"OFFBEAT_SOURCE__0__QOS": "0"}, "source[0].qos: at 0 messages may be lost"),
-        ({}, "model[0].digest: not set"),
+        ({}, "model[0].digest: not set, and no trust.keys"),
         ({"OFFBEAT_MODEL__1__BUNDLE": "b"}, "model[1].assets: '*' never reached, model[0] "),
     ],
 )
@@ -309,6 +310,31 @@ def test_what_is_unsafe_or_not_meant_is_a_warning(
     file: Path, environ: dict[str, str], warning: str
 ) -> None:
     assert warning in said(file, **environ).split("--")[1]
+
+
+def test_a_model_that_watches_nothing_is_a_problem(file: Path) -> None:
+    file.write_text(file.read_text() + "assets = []\n")
+    assert "model[0].assets: expected one pattern" in said(file).split("--")[0]
+
+
+@pytest.mark.parametrize("digest", ["abc", "sha256:abc", "sha256:" + "g" * 64, "md5:" + "0" * 64])
+def test_a_digest_that_is_none_is_a_problem(file: Path, digest: str) -> None:
+    found = said(file, OFFBEAT_MODEL__0__DIGEST=digest).split("--")[0]
+    assert "model[0].digest: expected 'sha256:' and 64 hex digits" in found
+
+
+def test_a_key_that_is_absent_is_a_problem_and_one_that_is_there_ends_a_warning(file: Path) -> None:
+    found = said(file, OFFBEAT_TRUST__KEYS="release.key.pub")
+    assert "trust.keys: " in found.split("--")[0]
+    assert "digest" not in found.split("--")[1]
+
+
+def test_a_key_that_anybody_may_replace_is_a_warning(file: Path) -> None:
+    generate(file.parent / "release.key")
+    public = file.parent / "release.key.pub"
+    assert "trust.keys" not in said(file, OFFBEAT_TRUST__KEYS="release.key.pub")
+    public.chmod(0o666)
+    assert "anybody may write" in said(file, OFFBEAT_TRUST__KEYS="release.key.pub").split("--")[1]
 
 
 def test_on_loopback_clear_text_is_no_warning(file: Path) -> None:

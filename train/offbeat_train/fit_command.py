@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from offbeat_edge import bundle
+from offbeat_edge.signature import Signer
 from offbeat_train.errors import HistoryError
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
@@ -47,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the model's name (default: from BUNDLE)")
     parser.add_argument("--report", type=Path, metavar="FILE",
                         help="the HTML report (default: BUNDLE with .html)")  # fmt: skip
+    parser.add_argument("--sign", type=Path, metavar="KEY",
+                        help="sign the bundle with this private key")  # fmt: skip
     parser.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
                         help="columns to use (default: all numeric ones)")  # fmt: skip
     add_history_arguments(parser)
@@ -66,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     if not args.out.parent.is_dir():
         raise HistoryError(f"expected a directory to write into, got {args.out.parent}")
+    signer = Signer(args.sign) if args.sign else None  # a wrong key must not cost a training
     history = read_history(args.history, history_options(args, sensors=args.sensors))
     health = examine(history)
     show(health, history, console)
@@ -82,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
         fitted = fit.fit(history, options, on=bar, health=health)
         bar.stage("writing the bundle")
         digest = package.write(args.out, fitted, now=datetime.now(UTC))
+        if signer is not None:
+            bundle.sign(args.out, signer.sign)
         bar.stage("drawing the report")
         path = args.report or args.out.with_suffix(".html")
         report.write(path, fitted, bundle=args.out, digest=digest)
