@@ -18,7 +18,7 @@ from pyarrow import fs
 
 from offbeat_edge.schema import AlertEvent, Contribution, ModelRef, iso
 from offbeat_train.errors import LakeError, LakeUnavailable
-from offbeat_train.lake import FeedbackRecord, Lake, MaintenanceRecord, Writer, layout, open_lake
+from offbeat_train.lake import Feedback, Lake, Maintenance, Writer, layout, open_lake
 from offbeat_train.lake.compact import closed_folders, compact
 from offbeat_train.lake.events import ALERTS, FEEDBACK, MAINTENANCE
 from offbeat_train.lake.store import ArrowStore, LocalStore, open_store
@@ -234,9 +234,9 @@ def test_events_have_columns_that_others_can_query(tmp_path: Path) -> None:
 
 def test_feedback_and_maintenance_come_back_a_correction_beside_what_it_corrects() -> None:
     store = MemoryStore()
-    said = FeedbackRecord(id="1", asset="p1", verdict="confirmed", time_ms=T0)
-    other = FeedbackRecord(id="1", asset="p1", verdict="expected", time_ms=T0 + 5)
-    work = MaintenanceRecord(id="1", asset="p1", start_ms=T0, end_ms=T0 + 9, time_ms=T0)
+    said = Feedback(id="1", asset="p1", verdict="confirmed", time_ms=T0)
+    other = Feedback(id="1", asset="p1", verdict="expected", time_ms=T0 + 5)
+    work = Maintenance(id="1", asset="p1", start_ms=T0, end_ms=T0 + 9, time_ms=T0)
     over = msgspec.structs.replace(work, cancelled=True)
     writer = Writer(store)
     for key in ("1-r", "2-r"):

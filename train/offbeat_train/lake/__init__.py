@@ -18,8 +18,8 @@ needs no index and no lock.
 
 from __future__ import annotations
 
-from offbeat_train.lake.events import FeedbackRecord, MaintenanceRecord
+from offbeat_edge.control import Feedback, Maintenance
 from offbeat_train.lake.reader import Lake, open_lake
 from offbeat_train.lake.writer import Writer
 
-__all__ = ["FeedbackRecord", "Lake", "MaintenanceRecord", "Writer", "open_lake"]
+__all__ = ["Feedback", "Lake", "Maintenance", "Writer", "open_lake"]

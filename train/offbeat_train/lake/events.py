@@ -5,60 +5,31 @@ object as JSON in ``json``, which alone is read back, so that fields of later
 minors survive.  An event is seen once: an alert event by its ``id``, the
 rest by all they say.
 
->>> said = FeedbackRecord(id="1", asset="p1", verdict="confirmed", time_ms=0)
+>>> said = Feedback(id="1", asset="p1", verdict="confirmed", time_ms=1_700_000_000_000)
 >>> FEEDBACK.read(FEEDBACK.encode([said]), "part") == [said]
 True
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from offbeat_edge.schema import SCHEMA, AlertEvent
+from offbeat_edge.control import Feedback, Maintenance
+from offbeat_edge.schema import AlertEvent
 from offbeat_train.errors import LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
-Verdict = Literal["confirmed", "false_alarm", "expected"]
 STAMP = pa.timestamp("ms", "UTC")
 JSON = "json"
 
 
-class FeedbackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody said of an alert, or of a stretch of time of an asset."""
-
-    schema: str = SCHEMA
-    id: str
-    asset: str
-    verdict: Verdict
-    alert: str | None = None
-    start_ms: int | None = None  # what is meant; none: the alert's
-    end_ms: int | None = None
-    by: str = ""
-    note: str = ""
-    time_ms: int  # when it was said
-
-
-class MaintenanceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Work on an asset in [start, end), or that announcement taken back."""
-
-    schema: str = SCHEMA
-    id: str
-    asset: str
-    start_ms: int
-    end_ms: int
-    by: str = ""
-    note: str = ""
-    time_ms: int
-    cancelled: bool = False
-
-
-R = TypeVar("R", AlertEvent, FeedbackRecord, MaintenanceRecord)
+R = TypeVar("R", AlertEvent, Feedback, Maintenance)
 
 
 class Kind(Generic[R]):
@@ -117,7 +88,7 @@ class Kind(Generic[R]):
             raise LakeError(f"expected a part of {self.folder}, got: {told}", path=path) from error
 
 
-def _plain(event: FeedbackRecord | MaintenanceRecord) -> dict[str, object]:
+def _plain(event: Feedback | Maintenance) -> dict[str, object]:
     row = msgspec.structs.asdict(event)
     stamps = {key[:-3]: row.pop(key) for key in ("start_ms", "end_ms", "time_ms")}
     return {**row, **stamps}
@@ -163,14 +134,14 @@ ALERTS = Kind(
 )
 FEEDBACK = Kind(
     folder="feedback",
-    record=FeedbackRecord,
+    record=Feedback,
     columns={**_SAID, "alert": _text, "verdict": _text},
     fill=_plain,
     key=msgspec.structs.astuple,
 )
 MAINTENANCE = Kind(
     folder="maintenance",
-    record=MaintenanceRecord,
+    record=Maintenance,
     columns={**_SAID, "cancelled": pa.bool_()},
     fill=_plain,
     key=msgspec.structs.astuple,

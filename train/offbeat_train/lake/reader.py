@@ -18,9 +18,7 @@ from offbeat_train.lake.events import (
     ALERTS,
     FEEDBACK,
     MAINTENANCE,
-    FeedbackRecord,
     Kind,
-    MaintenanceRecord,
     R,
 )
 from offbeat_train.lake.store import Store, open_store
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from offbeat_edge.control import Feedback, Maintenance
     from offbeat_edge.schema import AlertEvent
     from offbeat_train.lake.rows import Rows
 
@@ -78,13 +77,13 @@ class Lake:
 
     def feedback(
         self, asset: str | None = None, start_ms: int | None = None, end_ms: int | None = None
-    ) -> list[FeedbackRecord]:
+    ) -> list[Feedback]:
         """Return what was said (``time_ms``) in the range, in order."""
         return self._events(FEEDBACK, asset, start_ms, end_ms)
 
     def maintenance(
         self, asset: str | None = None, start_ms: int | None = None, end_ms: int | None = None
-    ) -> list[MaintenanceRecord]:
+    ) -> list[Maintenance]:
         """Return what was announced or taken back (``time_ms``) in the range, in order."""
         return self._events(MAINTENANCE, asset, start_ms, end_ms)
 
