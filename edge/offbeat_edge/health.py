@@ -42,6 +42,9 @@ class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     config: str = ""
     degraded: str | None = None
+    budget_per_week: float | None = None  # false alarms an asset, as asked for at fit
+    expected_per_week: float | None = None  # what the threshold stands for
+    held_out_per_week: float | None = None  # counted on held-out normal rows
 
 
 class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,7 +217,7 @@ def model_health(path: str, model: Model | None, problem: str | None) -> ModelHe
     """Return one model's part."""
     if model is None:
         return ModelHealth(bundle=path, degraded=problem)
-    ref = model.ref
+    ref, calibration = model.ref, model.manifest.calibration
     return ModelHealth(
         bundle=path,
         name=ref.name,
@@ -222,6 +225,9 @@ def model_health(path: str, model: Model | None, problem: str | None) -> ModelHe
         digest=ref.bundle,
         config=ref.config,
         degraded=model.degraded,
+        budget_per_week=_rate(calibration.get("budget_per_week")),
+        expected_per_week=_rate(calibration.get("expected_per_week")),
+        held_out_per_week=_rate(calibration.get("held_out_per_week")),
     )
 
 
@@ -235,6 +241,10 @@ def identity(gateway: str, site: str, now_ms: int) -> dict[str, str | int]:
         "version": __version__,
         "python": platform.python_version(),
     }
+
+
+def _rate(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _listed(names: Iterable[str]) -> AssetList:

@@ -52,6 +52,14 @@ def test_little_data_says_which_rate_it_can_speak_of() -> None:
     assert result.expected_per_week == result.supported_per_week
 
 
+def test_the_rate_on_held_out_rows_is_told() -> None:
+    holdout = normal(10_000, seed=1)
+    result = calibrate(holdout, SENSORS, budget_per_week=100.0)
+    weeks = result.held_out_hours / (7 * 24)
+    assert result.held_out_alarms > 0
+    assert result.held_out_per_week == pytest.approx(result.held_out_alarms / weeks)
+
+
 def test_each_sensor_counts_alike_whatever_its_residuals_scale() -> None:
     holdout = normal(10_000, seed=1)
     result = calibrate(holdout, SENSORS)

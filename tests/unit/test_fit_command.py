@@ -93,7 +93,8 @@ def test_a_sensor_that_never_moved_is_watched_all_the_same(
     still.write_text("ts,a\n" + "".join(f"{t},45\n" for t in times))
     moved.write_text("ts,a\n" + "".join(f"{t},{45 if t < times[300] else 60}\n" for t in times))
     bundle = str(tmp_path / "x.offbeat")
-    assert main(["fit", str(still), "--out", bundle, "--epochs", "1"]) == 0
+    quick = ["--epochs", "1", "--window", "8", "--units", "4"]
+    assert main(["fit", str(still), "--out", bundle, *quick]) == 0
     assert "never changed" in " ".join(capsys.readouterr().out.split())
     assert main(["replay", bundle, str(still)]) == 0
     assert "0 anomaly" in capsys.readouterr().out

@@ -30,7 +30,7 @@ from offbeat_edge.detector import (
     level_and_spread,
     scored_columns,
 )
-from offbeat_train.defaults import judged_rows
+from offbeat_train.defaults import ALERT_BUDGET, judged_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-ALERT_BUDGET = 1.0  # false alarms a week and asset
 REACH = 1.0  # how many times the held-out length a tail may be read at
 LEAST = 1.0  # raw score; lower only where residuals are below the noise floor
 SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
@@ -74,6 +73,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     expected_per_week: float  # the rate the threshold was read at
     held_out_hours: float
     held_out_alarms: int  # blocks of the held-out rows above the threshold
+    held_out_per_week: float  # the same as a rate
     alarm_share: float  # of held-out windows above the threshold
 
 
@@ -103,6 +103,7 @@ def calibrate(
     rate = max(budget_per_week, supported)
     every = WEEK_MS / (rate * block_ms)
     threshold = return_level(maxima, every=every)
+    alarms = int((maxima > threshold).sum())
     return Calibration(
         detector=spec,
         threshold=threshold,
@@ -111,7 +112,8 @@ def calibrate(
         supported_per_week=supported,
         expected_per_week=rate,
         held_out_hours=held_ms / 3_600_000,
-        held_out_alarms=int((maxima > threshold).sum()),
+        held_out_alarms=alarms,
+        held_out_per_week=alarms * WEEK_MS / held_ms,
         alarm_share=float((raw > threshold).mean()),
     )
 

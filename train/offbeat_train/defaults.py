@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+ALERT_BUDGET = 1.0  # false alarms a week and asset that people accept
 WINDOW = 64  # steps, for data without a beat
 SHORTEST, LONGEST = 8, 256  # steps
 ROWS_PER_STEP = 12  # rows of history for each step of the window

@@ -22,7 +22,14 @@ from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity
 from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import Calibration, Holdout, calibrate
-from offbeat_train.defaults import LATENT, UNITS, choose_patch, judged_rows, linear_path
+from offbeat_train.defaults import (
+    ALERT_BUDGET,
+    LATENT,
+    UNITS,
+    choose_patch,
+    judged_rows,
+    linear_path,
+)
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
 from offbeat_train.network import CLIP, NetworkSpec, build
@@ -69,6 +76,7 @@ class FitOptions:
     stride: int | None = None
     units: tuple[int, ...] | None = None
     epochs: int | None = None
+    budget_per_week: float = ALERT_BUDGET
     seed: int = 0
 
 
@@ -126,7 +134,10 @@ def fit(
     held, trained, last = _train_all(divided, prepared, spec, options, on)
     holdout = _join(held, divided, prepared)
     on.stage("calibrating")
-    calibration = calibrate(holdout, prepared.sensors, rows=judged_rows(prepared.plan.window))
+    calibration = calibrate(
+        holdout, prepared.sensors, budget_per_week=options.budget_per_week,
+        rows=judged_rows(prepared.plan.window),
+    )  # fmt: skip
     proven = parity.check(
         [(one.proof, one.interpreter) for one in trained], calibration, prepared.sensors
     )

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offbeat_edge import bundle
 from offbeat_edge.signature import Signer
+from offbeat_train.defaults import ALERT_BUDGET
 from offbeat_train.errors import HistoryError
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
@@ -59,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                        help="the time grid: 500ms, 1s, 5min, 1h")  # fmt: skip
     model.add_argument("--window", type=_positive, metavar="STEPS", help="steps in a window")
     model.add_argument("--stride", type=_positive, metavar="STEPS", help="steps between windows")
+    model.add_argument("--budget", type=_rate, default=ALERT_BUDGET, metavar="ALARMS",
+                       help="false alarms a week and asset to accept (%(default)g)")  # fmt: skip
     model.add_argument("--units", type=_units, metavar="N[,N...]",
                        help="units of the encoder's LSTMs, mirrored in the decoder")  # fmt: skip
     model.add_argument("--epochs", type=_positive, help="training epochs at most")
@@ -82,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
     options = fit.FitOptions(
         name=_name(args.name or args.out.stem), period_ms=args.period, window=args.window,
         stride=args.stride, units=args.units, epochs=args.epochs, seed=args.seed,
+        budget_per_week=args.budget,
     )  # fmt: skip
     with _Bar(console) as bar:
         fitted = fit.fit(history, options, on=bar, health=health)
@@ -196,6 +200,16 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return number
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
 
 

@@ -83,6 +83,7 @@ def _summary(fitted: Fitted, bundle: Path, digest: str) -> str:
         ("threshold", f"for {calibration.expected_per_week:.3g} false alarms a week and asset"),
         ("asked for", f"{calibration.budget_per_week:g} a week"),
         ("held out", f"{calibration.held_out_alarms} in {calibration.held_out_hours:.3g} h"),
+        ("that is", f"{calibration.held_out_per_week:.3g} a week"),
         ("seed", str(fitted.options.seed)),
         ("time taken", f"{fitted.seconds:.0f} s"),
     ]  # fmt: skip
