@@ -41,6 +41,7 @@ COMMANDS = {
     "inspect": Command("offbeat_edge.inspect_command", "explain a bundle"),
     "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),
     "run": Command("offbeat_edge.run_command", "the daemon"),
+    "reshard": Command("offbeat_edge.reshard_command", "share assets among more or fewer daemons"),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
     "keys": Command("offbeat_train.delivery.keys_command", "who may sign models", "publish"),

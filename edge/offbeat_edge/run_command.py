@@ -80,8 +80,12 @@ def _process(args: argparse.Namespace, config: Config, log: Log) -> Daemon | Gat
     return build(config, log)
 
 
-def build(config: Config, log: Log, *, shard: Shard | None = None) -> Daemon:
-    """Make a daemon of a configuration, or of a part of it; nothing is connected yet."""
+def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool = False) -> Daemon:
+    """Make a daemon of a configuration, or of a part of it; nothing is connected yet.
+
+    With ``drain`` it wants no more samples, takes what the broker has kept
+    for it, publishes what waits, and ends.
+    """
     folder = Path(config.gateway.state_dir)
     if shard is not None:
         die_with_parent()
@@ -91,9 +95,9 @@ def build(config: Config, log: Log, *, shard: Shard | None = None) -> Daemon:
     always = {topics.probe: 0}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
     sources = dial.filters(config.sources) if shard is None else []
-    link = _link(config, topics, log, {**dict(sources), **always})
-    chores = []
-    if shard is not None:
+    link = _link(config, topics, log, always if drain else {**dict(sources), **always})
+    chores: list[Callable[[], None]] = []
+    if shard is not None and not drain:
         chores.append(follow(link=link, folder=folder, shard=shard, fixed=always, log=log))
     durable = _durable(config, models.route, topics, log)
     notifier = Notifier(os.environ)
@@ -123,7 +127,16 @@ def build(config: Config, log: Log, *, shard: Shard | None = None) -> Daemon:
         ),
         chores=chores,
     )
-    return Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
+    daemon = Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
+    if drain:
+        chores.append(lambda: daemon.stop() if _dry(parts) else None)
+    return daemon
+
+
+def _dry(parts: Parts) -> bool:
+    """Tell whether neither the broker nor the outbox holds anything more."""
+    link, durable = parts.link, parts.durable
+    return link.ready and link.drained and not durable.dirty and not durable.waiting
 
 
 class _Models:

@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -37,37 +39,39 @@ NAMED = ", ".join(f'"p{n}"' for n in range(ASSETS))
 class Hall:
     """A broker, a gateway of three shards, a listener and a player."""
 
-    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+    def __init__(
+        self, folder: Path, broker: Mosquitto, words: tuple[str, ...] = ("--shards", str(SHARDS))
+    ) -> None:
         self.site = Site(folder, broker.port)
         text = self.site.path.read_text()
         known = f'bundle = "tiny.offbeat"\nassets = [{NAMED}, "late*"]'
         self.site.path.write_text(text.replace('bundle = "tiny.offbeat"', known))
         self.listener = Listener(broker.port)
-        self.daemon = Daemon(self.site, words=("--shards", str(SHARDS))).start()
+        self.daemon = Daemon(self.site, words=words).start()
         self.player = Player(broker.port)
 
     def shards(self) -> list[dict[str, Any]]:
         report = json.loads(self.listener.topic("shards") or b"{}")
         return list(report.get("shards", []))
 
-    def wait_ready(self) -> None:
+    def wait_ready(self, shards: int = SHARDS) -> None:
         def ready(shard: int) -> bool:
-            own = sum(owner(f"p{n}", SHARDS) == shard for n in range(ASSETS))
-            held = self.held(shard)
+            own = sum(owner(f"p{n}", shards) == shard for n in range(ASSETS))
+            held = self.held(shard, shards)
             named = [name for name in held if name.startswith("plant/")]
-            granted = self.health(shard).get("mqtt", {}).get("subscribed")
+            granted = self.health(shard, shards).get("mqtt", {}).get("subscribed")
             return len(named) == own and granted == len(held)
 
-        wait_for(lambda: all(ready(n) for n in range(SHARDS)), "the shards to be subscribed")
+        wait_for(lambda: all(ready(n) for n in range(shards)), "the shards to be subscribed")
         wait_for(lambda: all(shard["ready"] for shard in self.shards()), "their report")
 
-    def held(self, shard: int) -> list[str]:
+    def held(self, shard: int, shards: int) -> list[str]:
         """Return the filters of a shard's session."""
-        folder = self.site.state.parent / f"shard-{shard}-of-{SHARDS}"
+        folder = self.site.state.parent / f"shard-{shard}-of-{shards}"
         return load(folder / "subscriptions.json")
 
-    def health(self, shard: int) -> dict[str, Any]:
-        raw = self.listener.retained.get(f"offbeat/gw1-{shard}/health", b"{}")
+    def health(self, shard: int, shards: int = SHARDS) -> dict[str, Any]:
+        raw = self.listener.retained.get(f"offbeat/gw1-{shard}of{shards}/health", b"{}")
         return dict(json.loads(raw))
 
 
@@ -86,7 +90,7 @@ def test_shards_together_say_what_one_daemon_would(hall: Hall) -> None:
     hall.listener.wait_alerts(event.id for event in expected)
     assert hall.listener.alerts.keys() == {event.id for event in expected}
     for event in hall.listener.alerts.values():
-        assert event["gateway"] == f"gw1-{owner(event['asset'], SHARDS)}"
+        assert event["gateway"] == f"gw1-{owner(event['asset'], SHARDS)}of{SHARDS}"
     taken = [hall.health(shard)["counters"]["messages"] for shard in range(SHARDS)]
     assert all(taken), "a shard has no assets: choose other names"
 
@@ -113,7 +117,7 @@ def test_an_asset_never_heard_of_is_found_and_watched_by_its_shard(hall: Hall) -
     def heard() -> bool:
         body = {"ts": START_MS + next(seconds) * 1000, "flow": 10.0, "heat": 20.0}
         hall.player.play([Reading("plant/late1", json.dumps(body).encode())])
-        return f"offbeat/gw1-{shard}/asset/late1/state" in hall.listener.retained
+        return f"offbeat/gw1-{shard}of{SHARDS}/asset/late1/state" in hall.listener.retained
 
     wait_for(heard, "the new asset's state")
 
@@ -132,6 +136,41 @@ def test_another_number_of_shards_is_refused_beside_their_state(hall: Hall) -> N
     wait_for(lambda: not other.alive, "the refusal")
     assert other.stop() == 78
     assert "offbeat reshard --to 2" in other.errors()
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 2), (2, 3)])
+def test_assets_are_handed_over_in_the_middle_of_their_alerts(
+    tmp_path: Path, mosquitto: Mosquitto, before: int | None, after: int
+) -> None:
+    words = () if before is None else ("--shards", str(before))
+    hall = Hall(tmp_path, mosquitto, words=words)
+    with closing(hall.player, hall.listener, hall.daemon):
+        if before is None:
+            hall.daemon.ready()
+        else:
+            hall.wait_ready(before)
+        readings = recording(seed=7, seconds=150, assets=ASSETS, faults=3)
+        third = len(readings) // 3
+        hall.player.play(readings[:third])
+        assert hall.daemon.stop() == 0
+        hall.player.play(readings[third : 2 * third])  # the broker keeps them for the old ones
+        told = subprocess.run(
+            reshard(hall.site, after), capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0, told.stderr
+        left = {t for t, payload in hall.listener.retained.items() if payload and "/state" in t}
+        assert not left, "an old daemon's word still stands"
+        hall.player.play(readings[2 * third :])  # and for the new ones
+        later = Daemon(hall.site, words=("--shards", str(after))).start()
+        with closing(later):
+            expected = hall.site.replay(readings)
+            hall.listener.wait_alerts(event.id for event in expected)
+        assert hall.listener.alerts.keys() == {event.id for event in expected}
+
+
+def reshard(site: Site, to: int) -> list[str]:
+    command = [sys.executable, "-m", "offbeat_edge.cli", "reshard"]
+    return [*command, "--config", str(site.path), "--to", str(to)]
 
 
 def alive(pid: int) -> bool:

@@ -71,16 +71,17 @@ class Finder:
 
 def named(config: Config) -> Iterator[tuple[str, Place]]:
     """Yield filter and place of the assets that the configuration names without wildcards."""
+    patterns = {pattern for model in config.models for pattern in model.assets}
+    literal = {pattern for pattern in patterns if not set(pattern) & set("*?[")}
+    mapped = {name for source in config.sources for name in source.assets.values()}
+    return places(config, literal | mapped)
+
+
+def places(config: Config, assets: Iterable[str]) -> Iterator[tuple[str, Place]]:
+    """Yield where each source would have these assets: filter and place."""
     for source in config.sources:
         template = Template.parse(source.topic)
-        known = {name: path for path, name in source.assets.items()}
-        for asset in _literal(config):
-            path = known.get(asset, asset.replace(".", "/") if template.many else asset)
+        paths = {name: path for path, name in source.assets.items()}
+        for asset in sorted(assets):
+            path = paths.get(asset, asset.replace(".", "/") if template.many else asset)
             yield template.of_asset(path), Place(asset, source.qos)
-        for path, asset in source.assets.items():
-            yield template.of_asset(path), Place(asset, source.qos)
-
-
-def _literal(config: Config) -> Iterable[str]:
-    patterns = (pattern for model in config.models for pattern in model.assets)
-    return [pattern for pattern in patterns if not set(pattern) & set("*?[")]

@@ -25,7 +25,7 @@ from offbeat_edge.shards import register as registers
 from offbeat_edge.shards.finder import Finder, named
 from offbeat_edge.shards.herd import Child, Herd
 from offbeat_edge.shards.owner import owner
-from offbeat_edge.shards.worker import MARK, Shard, check_sources
+from offbeat_edge.shards.worker import MARK, Shard, all_of, check_sources
 from offbeat_edge.voice import Topics
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Gateway:
         self._listening = True
         self._link = _link(config, self._topics, self._filters, log)
         self._herd = Herd(
-            commands={str(n): _command(path, Shard(n, shards)) for n in range(shards)},
+            commands={s.name: _command(path, s) for s in all_of(shards)},
             environ=os.environ,
             log=log,
             monotonic=time.monotonic,

@@ -1,8 +1,9 @@
 """One shard: the daemon's configuration, made its own.
 
 Rules: pure but for the register's modification time.  A shard is a gateway
-of its own to the broker: ``gw1-0`` has its own client id, state and topics;
-``{shard}`` in the file names of its certificate stands for its number.
+of its own to the broker: ``gw1-0of4`` has its own client id, state and
+topics, so two ways of sharing never meet in one session; ``{shard}`` in the
+file names of its certificate stands for ``0of4``.
 
 >>> Shard.parse("2/4")
 Shard(number=2, of=4)
@@ -49,9 +50,19 @@ class Shard(NamedTuple):
         raise ConfigError([f"--shard: expected I/N with I < N <= {MAX_SHARDS}, got {text!r}"])
 
     @property
+    def name(self) -> str:
+        """What stands behind the gateway's own name."""
+        return f"{self.number}of{self.of}"
+
+    @property
     def folder(self) -> str:
         """The name of its state folder."""
         return f"shard-{self.number}-of-{self.of}"
+
+
+def all_of(shards: int) -> list[Shard]:
+    """Return the shards of one way of sharing."""
+    return [Shard(number, shards) for number in range(shards)]
 
 
 def config_of(config: Config, shard: Shard) -> Config:
@@ -68,14 +79,14 @@ def config_of(config: Config, shard: Shard) -> Config:
         config,
         gateway=replace(
             config.gateway,
-            id=f"{config.gateway.id}-{shard.number}",
+            id=f"{config.gateway.id}-{shard.name}",
             state_dir=str(Path(config.gateway.state_dir) / shard.folder),
         ),
         mqtt=replace(
             mqtt,
-            client_id=f"{mqtt.client_id}-{shard.number}",
-            cert_file=mqtt.cert_file.replace(MARK, str(shard.number)),
-            key_file=mqtt.key_file.replace(MARK, str(shard.number)),
+            client_id=f"{mqtt.client_id}-{shard.name}",
+            cert_file=mqtt.cert_file.replace(MARK, shard.name),
+            key_file=mqtt.key_file.replace(MARK, shard.name),
         ),
         limits=replace(config.limits, spool_mb=max(1.0, config.limits.spool_mb / shard.of)),
     )
