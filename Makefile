@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 SEED   ?= 7
 MINUTES ?= 60
 
-.PHONY: demo test check format soak clean
+.PHONY: demo test check check-arm format soak clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -28,6 +28,9 @@ check: $(VENV)/.installed ## lint, types, docs
 
 soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINUTES
 	$(BIN)/python tests/system/soak.py --minutes $(MINUTES)
+
+check-arm: $(VENV)/.installed ## the device half on emulated 64-bit and 32-bit ARM; needs root
+	PYTHON=$(BIN)/python .ci/arm
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

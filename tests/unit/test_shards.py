@@ -46,7 +46,9 @@ def test_shards_share_evenly() -> None:
     assert min(counts) > 900
 
 
-@given(st.dictionaries(NAMES, st.integers(0, 99), max_size=20), st.integers(1, 5), st.integers(1, 5))
+@given(
+    st.dictionaries(NAMES, st.integers(0, 99), max_size=20), st.integers(1, 5), st.integers(1, 5)
+)
 def test_states_split_and_split_again_are_whole(
     states: dict[str, int], some: int, others: int
 ) -> None:
