@@ -9,6 +9,9 @@ clock and keeps nothing but `Lifecycle`, which is data.
   grown by `UPDATE_GROWTH` since people last heard of it.
 * It ends once the score has stayed below ``clear_ratio`` for ``clear_ms``.
 * After an end, ``cooldown_ms`` must pass before the next candidate.
+* Hushed (people said that it was nothing), none opens until the score has
+  stayed below ``clear_ratio`` for ``clear_ms``, has grown to `HUSH_ESCAPE`
+  times the peak they had seen, or `MAX_HUSH_MS` have passed.
 
 >>> from offbeat_edge.schema import AlertRule
 >>> life = Lifecycle()
@@ -23,10 +26,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from offbeat_edge.control import Verdict
     from offbeat_edge.schema import AlertRule, EventType, Severity
 
 UPDATE_GROWTH = 1.5  # a peak this many times the last one told is news
 CRITICAL_SCORE = 3.0  # times the threshold
+HUSH_ESCAPE = 2.0  # so many times the peak that was judged is another matter
+MAX_HUSH_MS = 86_400_000  # of event time; what lasts longer is for the next training
 
 
 class Lifecycle(msgspec.Struct, array_like=True):
@@ -40,6 +46,9 @@ class Lifecycle(msgspec.Struct, array_like=True):
     peak: float = 0.0
     told: float = 0.0  # the peak people last heard of
     alert: str | None = None  # its identity while open, whatever model takes over
+    verdict: str | None = None  # what people said of it: while open, and while hushed
+    hushed_ms: int | None = None  # hushed since
+    hushed_peak: float = 0.0  # of the alert they judged
 
 
 def severity_of(peak: float) -> Severity:
@@ -64,13 +73,51 @@ def close(life: Lifecycle, rule: AlertRule, time_ms: int) -> EventType | None:
     life.candidate_ms = None
     if life.start_ms is None:
         return None
-    life.quiet_until_ms = time_ms + rule.cooldown_ms
+    life.quiet_until_ms = time_ms + rule.cooldown_ms if rule.cooldown_ms else None
     return "end"
 
 
+def confirm(life: Lifecycle, verdict: Verdict) -> None:
+    """Mark an open alert with what people said of it."""
+    life.verdict = verdict
+
+
+def hush(life: Lifecycle, verdict: Verdict, time_ms: int, peak: float) -> None:
+    """Open no other for what people have just judged; see the rules above."""
+    life.verdict, life.hushed_ms, life.hushed_peak = verdict, time_ms, peak
+
+
+def rest(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> None:
+    """Let a score pass during which nothing may open."""
+    life.candidate_ms = None
+    _still_hushed(life, rule, time_ms, score)
+
+
+def lift(life: Lifecycle) -> None:
+    """Hush no longer."""
+    life.verdict = life.hushed_ms = life.below_ms = None
+    life.hushed_peak = 0.0
+
+
+def _still_hushed(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> bool:
+    if life.hushed_ms is None:
+        return False
+    if score >= rule.clear_ratio:
+        life.below_ms = None
+    elif life.below_ms is None:
+        life.below_ms = time_ms
+    cleared = life.below_ms is not None and time_ms - life.below_ms >= rule.clear_ms
+    escaped = score >= HUSH_ESCAPE * life.hushed_peak
+    if cleared or escaped or time_ms - life.hushed_ms >= MAX_HUSH_MS:
+        lift(life)
+        return False
+    return True
+
+
 def _while_closed(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> EventType | None:
+    hushed = _still_hushed(life, rule, time_ms, score)
     quiet = life.quiet_until_ms is not None and time_ms < life.quiet_until_ms
-    if score <= 1.0 or quiet:
+    if score <= 1.0 or quiet or hushed:
         life.candidate_ms = None
         return None
     if life.candidate_ms is None:
@@ -101,5 +148,5 @@ def _while_open(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) ->
 
 def ended(life: Lifecycle) -> None:
     """Forget an alert whose ``end`` has been written."""
-    life.start_ms = life.below_ms = life.alert = None
+    life.start_ms = life.below_ms = life.alert = life.verdict = None
     life.seq, life.peak, life.told = 0, 0.0, 0.0

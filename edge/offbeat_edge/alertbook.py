@@ -9,12 +9,15 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from offbeat_edge import alert
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.schema import AlertEvent, iso
 
 if TYPE_CHECKING:
-    from offbeat_edge.schema import AlertRule, Contribution, EventType, Kind, ModelRef
+    from offbeat_edge.control import Verdict
+    from offbeat_edge.schema import AlertRule, Contribution, EventType, Kind, ModelRef, Reason
 
 
 class Teller(NamedTuple):
@@ -40,6 +43,7 @@ class AlertBook:
         self.teller = teller
         self.asset = asset
         self.model = model
+        self.resting: tuple[Kind, ...] = ()  # maintenance: none of these opens
         self.lives: dict[Kind, Lifecycle] = {
             "anomaly": Lifecycle(),
             "sensor_fault": Lifecycle(),
@@ -59,6 +63,9 @@ class AlertBook:
         self, kind: Kind, rule: AlertRule, moment: Moment, told: str, events: list[AlertEvent]
     ) -> None:
         """Move one kind on by a score; append the event that this makes, if any."""
+        if kind in self.resting and self.lives[kind].start_ms is None:
+            alert.rest(self.lives[kind], rule, moment.time_ms, moment.score)
+            return
         event = alert.advance(self.lives[kind], rule, moment.time_ms, moment.score)
         if event == "end":
             events.append(self._event(kind, event, moment, f"{self.asset}: {_plain(kind)} is over"))
@@ -70,6 +77,34 @@ class AlertBook:
         """Append an update that the score alone would not have made."""
         if self.lives[kind].start_ms is not None:
             events.append(self._event(kind, "update", moment, told))
+
+    def end(
+        self, kind: Kind, rule: AlertRule, moment: Moment, reason: Reason, events: list[AlertEvent]
+    ) -> None:
+        """End an open alert, whatever the score, and say why."""
+        life = self.lives[kind]
+        if alert.close(life, rule, moment.time_ms) is None:
+            return
+        told = f"{self.asset}: {_plain(kind)} is over ({_plain(reason)})"
+        event = self._event(kind, "end", moment, told)
+        events.append(msgspec.structs.replace(event, reason=reason))
+        alert.ended(life)
+
+    def judge(
+        self,
+        kind: Kind,
+        rule: AlertRule,
+        moment: Moment,
+        verdict: Verdict,
+        events: list[AlertEvent],
+    ) -> None:
+        """Take in what people say of an open alert."""
+        life, peak = self.lives[kind], self.lives[kind].peak
+        if verdict == "confirmed":
+            alert.confirm(life, verdict)
+            return
+        self.end(kind, rule, moment, verdict, events)
+        alert.hush(life, verdict, moment.time_ms, peak)
 
     def _event(self, kind: Kind, event: EventType, moment: Moment, told: str) -> AlertEvent:
         life = self.lives[kind]
@@ -107,5 +142,5 @@ class AlertBook:
         )
 
 
-def _plain(kind: Kind) -> str:
-    return kind.replace("_", " ")
+def _plain(word: str) -> str:
+    return word.replace("_", " ")

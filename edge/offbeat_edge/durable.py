@@ -63,6 +63,10 @@ class PureEngine(Protocol):
         """Whether this control came before."""
         ...
 
+    def objection(self, control: Control) -> str | None:
+        """Say why a control would have no effect."""
+        ...
+
     def snapshot(self) -> bytes:
         """Return all that the future depends on."""
         ...
@@ -160,9 +164,9 @@ class Durable:
         """Let a control take effect; it joins the next commit, and the control log.
 
         One that came before, say from a broker that missed our
-        acknowledgement, changes nothing and is not written again.
+        acknowledgement, or is of no use changes nothing and is not written.
         """
-        if self._engine.heard(control):
+        if self._engine.heard(control) or self._engine.objection(control) is not None:
             return self._engine.control(control)
         received_ms, entry = self._wall_ms(), self._entry
         logged = controls.Logged(
@@ -177,6 +181,10 @@ class Durable:
         """Let connected silence pass; it joins the next commit, but makes none due."""
         self._note_silence(elapsed_ms)
         return self._keep(self._engine.idle(elapsed_ms))
+
+    def objection(self, control: Control) -> str | None:
+        """Say why a control would have no effect; none if it had it already."""
+        return None if self._engine.heard(control) else self._engine.objection(control)
 
     def commit(self, *, delivered: Iterable[int] = (), snapshot: bool = False) -> bool:
         """Write; return whether what was taken may be acknowledged."""

@@ -17,20 +17,23 @@ import numpy as np
 
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
-from offbeat_edge.control import Swap
+from offbeat_edge.control import Feedback, Maintenance, Rename, Swap
 from offbeat_edge.refusal import dropped
+from offbeat_edge.schedule import Schedule
+from offbeat_edge.upkeep import Upkeep
 from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from offbeat_edge.control import Control
+    from offbeat_edge.control import Control, Logged
     from offbeat_edge.model import Model
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.watch import Due
 
 SNAPSHOT_SCHEMA = "1.1"
 MAX_ASSETS = 100_000  # the most that a configuration may allow
+MAX_GONE = 256  # names that assets once had
 MAX_HEARD = 1024  # controls remembered, so that one that comes again has no effect
 
 
@@ -38,6 +41,8 @@ class _Snapshot(msgspec.Struct):
     schema: str
     assets: dict[str, WatchState]
     heard: list[str] = []  # keys of the last controls, oldest first
+    upkeep: dict[str, Upkeep] = {}
+    gone: dict[str, str] = {}
 
 
 class Engine:
@@ -64,7 +69,10 @@ class Engine:
         self.route = route
         self.max_assets = max_assets
         self.watches: dict[str, Watch] = {}  # of watched assets only: names are cheap to invent
+        self.upkeep: dict[str, Upkeep] = {}  # also of assets not heard of yet
+        self.gone: dict[str, str] = {}  # names that assets once had → their new ones
         self._heard: dict[str, None] = {}  # in the order they came
+        self._schedule = Schedule()  # of replays
         self.counters = {"samples": 0, "rows": 0, "windows": 0, "events": 0}
 
     def feed(self, samples: Sequence[Sample]) -> Outputs:
@@ -72,13 +80,17 @@ class Engine:
         out = Outputs([], [], [], [])
         due: list[Due] = []
         for sample in samples:
+            if self._schedule and sample.asset not in self.watches:
+                due = self._come_of_age(sample.asset, due, out)
             watch = self.watches.get(sample.asset) or self._meet(sample, out)
-            if watch is not None:
+            if watch is None:
+                continue
+            if sample.asset in self._schedule:
+                due = self._take_scheduled(watch, sample, due, out)
+            else:
                 due += watch.take(sample, out)
         self.counters["samples"] += len(samples)
-        self.counters["rows"] += len(due)
-        for item, verdict in zip(due, self._judge(due), strict=True):
-            item.watch.settle(item, verdict, out)
+        self._settle(due, out)
         self.counters["events"] += len(out.events)
         return out
 
@@ -91,21 +103,52 @@ class Engine:
         return out
 
     def control(self, control: Control) -> Outputs:
-        """Let a control take effect; one that was heard before has none."""
+        """Let a control take effect; one that was heard, or is of no use, has none."""
         out = Outputs([], [], [], [])
-        if self.heard(control):
+        if self.heard(control) or self.objection(control) is not None:
             return out
         self._heard[controls.key(control)] = None
         if len(self._heard) > MAX_HEARD:
             del self._heard[next(iter(self._heard))]
+        for asset in self._concerned(control):
+            self._apply(control, asset, out)
         self.counters["events"] += len(out.events)
         return out
 
+    def objection(self, control: Control) -> str | None:
+        """Say why a control would have no effect."""
+        if isinstance(control, Swap):
+            return None
+        asset = control.asset
+        planned = isinstance(control, Maintenance) and self.route(asset) is not None
+        if asset not in self.watches and not planned:
+            return f"expected an asset that is watched here, got {asset!r}"
+        if isinstance(control, Maintenance) and control.start_ms >= control.end_ms:
+            return f"expected start_ms before end_ms, got {control.start_ms}, {control.end_ms}"
+        if isinstance(control, Rename):
+            return self._objection_to(control)
+        return None
+
     def at(self, control: Control) -> dict[str, int]:
         """Return where a control would take effect now: asset → last closed step, ms."""
-        concerned = self.watches if isinstance(control, Swap) else [control.asset]
-        known = [self.watches[name] for name in concerned if name in self.watches]
+        known = [self.watches[a] for a in self._concerned(control) if a in self.watches]
         return {w.asset: w.settled_ms for w in known if w.settled_ms is not None}
+
+    def schedule(self, log: Iterable[Logged]) -> None:
+        """Let controls take effect where the log says that they did, as samples come.
+
+        For replays: call `flush` after the last sample.
+        """
+        self._schedule.add(log)
+
+    def flush(self) -> Outputs:
+        """Let scheduled controls take effect that wait for samples which never came."""
+        out = Outputs([], [], [], [])
+        for asset in self._schedule.assets():
+            for control in self._schedule.rest(asset):
+                self._apply(control, asset, out)
+        self.counters["events"] += len(out.events)
+        return out
 
     def heard(self, control: Control) -> bool:
         """Whether this control came before, among the last `MAX_HEARD`."""
@@ -114,12 +157,21 @@ class Engine:
     def snapshot(self) -> bytes:
         """Return all that the future depends on, as msgpack."""
         assets = {name: watch.dump() for name, watch in self.watches.items()}
-        return msgspec.msgpack.encode(_Snapshot(SNAPSHOT_SCHEMA, assets, list(self._heard)))
+        return msgspec.msgpack.encode(
+            _Snapshot(
+                SNAPSHOT_SCHEMA,
+                assets,
+                list(self._heard),
+                {name: plan for name, plan in self.upkeep.items() if plan.windows},
+                self.gone,
+            )
+        )
 
     def restore(self, snapshot: bytes) -> None:
         """Take back what `snapshot` gave; raises msgspec.DecodeError on other bytes."""
         decoded = msgspec.msgpack.decode(snapshot, type=_Snapshot)
         self._heard = dict.fromkeys(decoded.heard)
+        self.upkeep, self.gone = decoded.upkeep, decoded.gone
         for name, state in decoded.assets.items():
             model = self.route(name)
             if model is not None:
@@ -144,8 +196,100 @@ class Engine:
         return None
 
     def _watch(self, asset: str, model: Model) -> Watch:
-        watch = self.watches[asset] = Watch(teller=self.teller, asset=asset, model=model)
+        plan = self.upkeep.setdefault(asset, Upkeep())
+        watch = self.watches[asset] = Watch(
+            teller=self.teller, asset=asset, model=model, upkeep=plan
+        )
+        self.gone.pop(asset, None)
         return watch
+
+    # -- controls
+
+    def _concerned(self, control: Control) -> list[str]:
+        return list(self.watches) if isinstance(control, Swap) else [control.asset]
+
+    def _apply(self, control: Control, asset: str, out: Outputs) -> None:
+        """Let a control take effect on one asset."""
+        watch = self.watches.get(asset)
+        if isinstance(control, Maintenance):
+            self._plan(control, out)
+        elif isinstance(control, Feedback) and watch is not None:
+            watch.hear(control, out)
+        elif isinstance(control, Rename) and watch is not None:
+            self._rename(watch, control.to, out)
+
+    def _plan(self, control: Maintenance, out: Outputs) -> None:
+        watch = self.watches.get(control.asset)
+        if watch is not None:
+            watch.plan(control, out)
+            return
+        plan = self.upkeep.setdefault(control.asset, Upkeep())
+        plan.take(control)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Bound the plans of assets that were never heard of."""
+        waiting = [name for name in self.upkeep if name not in self.watches]
+        if len(waiting) > self.max_assets:
+            del self.upkeep[min(waiting, key=lambda name: self.upkeep[name].ends_ms)]
+
+    def _rename(self, watch: Watch, to: str, out: Outputs) -> None:
+        """Go on under another name; what is open ends under the old one."""
+        model = self.route(to)
+        if model is None or to in self.watches:
+            return
+        watch.retire(out)
+        old = self.watches.pop(watch.asset).asset
+        self.upkeep[to] = self.upkeep.pop(old)
+        heir = self._watch(to, model)
+        heir.inherit(watch.dump(), out)
+        self.gone[old] = to
+        if len(self.gone) > MAX_GONE:
+            del self.gone[next(iter(self.gone))]
+
+    def _objection_to(self, control: Rename) -> str | None:
+        if control.to in self.watches:
+            return f"expected a name that no asset has, got {control.to!r}"
+        if self.route(control.to) is None:
+            return f"expected a name that a [[model]] matches, got {control.to!r}"
+        return None
+
+    # -- controls of a replay
+
+    def _take_scheduled(
+        self, watch: Watch, sample: Sample, due: list[Due], out: Outputs
+    ) -> list[Due]:
+        """Take a sample of an asset whose controls wait for their place between two rows."""
+        for row in watch.align(sample, out):
+            time_ms = row.step * watch.aligner.period_ms
+            ripe = self._schedule.ripe(sample.asset, time_ms)
+            due = self._apply_scheduled(ripe, sample.asset, due, out)
+            due.append(watch.due(row))
+        return due
+
+    def _come_of_age(self, name: str, due: list[Due], out: Outputs) -> list[Due]:
+        """Before an asset is met: let those be renamed that are to be this one."""
+        for asset in self._schedule.becoming(name):
+            due = self._apply_scheduled(self._schedule.rest(asset), asset, due, out)
+        return due
+
+    def _apply_scheduled(
+        self, ripe: list[Control], asset: str, due: list[Due], out: Outputs
+    ) -> list[Due]:
+        """Settle what is due, then let controls take effect; return what is due after that."""
+        if not ripe:
+            return due
+        self._settle(due, out)
+        for control in ripe:
+            self._apply(control, asset, out)
+        return []
+
+    # -- windows
+
+    def _settle(self, due: list[Due], out: Outputs) -> None:
+        self.counters["rows"] += len(due)
+        for item, verdict in zip(due, self._judge(due), strict=True):
+            item.watch.settle(item, verdict, out)
 
     def _judge(self, due: Iterable[Due]) -> list[Verdict | None]:
         """One invocation per model for all the windows that are due."""

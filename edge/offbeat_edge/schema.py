@@ -17,11 +17,13 @@ from typing import Literal, NamedTuple
 import msgspec
 
 SCHEMA = "1.0"
+ALERT_SCHEMA = "1.1"  # 1.1: ``reason``
 
 Kind = Literal["anomaly", "sensor_fault", "stale"]
 State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
+Reason = Literal["maintenance", "false_alarm", "expected", "renamed"]
 
 
 def iso(time_ms: int) -> str:
@@ -74,7 +76,7 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One event in an alert's life: ``new``, any ``update``, ``end``."""
 
-    schema: str = SCHEMA
+    schema: str = ALERT_SCHEMA
     id: str  # "<alert>/<seq>"
     alert: str  # hash of (site, asset, kind, model name, start)
     seq: int
@@ -95,6 +97,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     message: str  # one sentence for people
     contributions: tuple[Contribution, ...] = ()
     model: ModelRef | None = None
+    reason: Reason | None = None  # what ended it, if not its own score
     resent: bool = False  # set on the wire when it waited in the spool
 
 

@@ -22,6 +22,7 @@ from offbeat_edge.schema import (
     AlertRule,
     AssetState,
     Contribution,
+    Kind,
     Reject,
     ScoreRecord,
     iso,
@@ -31,8 +32,10 @@ from offbeat_edge.window import Aligner, AlignerState, Ring, Row
 
 if TYPE_CHECKING:
     from offbeat_edge.alertbook import Teller
+    from offbeat_edge.control import Feedback, Maintenance
     from offbeat_edge.model import Judged, Model
-    from offbeat_edge.schema import Kind, Sample, State
+    from offbeat_edge.schema import Reason, Sample, State
+    from offbeat_edge.upkeep import Upkeep
     from offbeat_edge.window import Floats
 
 FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
@@ -40,6 +43,8 @@ FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
 # is merely out of range may be telling the truth about a broken machine.
 EXPLAINS_ANOMALY = ("missing", "stuck")
 EXPLAINED_SHARE = 0.5
+SILENT_RULE = AlertRule()
+RESTING: tuple[Kind, ...] = ("anomaly", "sensor_fault")  # silence has a time of its own
 _ABSENT = repeat(math.nan)
 
 
@@ -91,13 +96,17 @@ class WatchState(msgspec.Struct):
     silent_ms: int
     current: AssetState | None
     settled_ms: int | None = None
+    resting_ms: int | None = None
+    silence_ms: int = 0
+    stale_ms: int = 0
 
 
 class Watch:
     """One asset under one model."""
 
-    def __init__(self, *, teller: Teller, asset: str, model: Model) -> None:
+    def __init__(self, *, teller: Teller, asset: str, model: Model, upkeep: Upkeep) -> None:
         spec = model.manifest.model
+        self.upkeep = upkeep
         self.asset = asset
         self.model = model
         self.book = AlertBook(teller=teller, asset=asset, model=model.ref)
@@ -115,12 +124,23 @@ class Watch:
         self.scored_ms: int | None = None
         self.score: float | None = None
         self.silent_ms = 0
+        self.silence_ms = 0  # event time before which silence does not count
+        self.stale_ms = 0  # start of the last stale alert
+        self.resting_ms: int | None = None  # end of the maintenance that is on
         self.current: AssetState | None = None
-        self._fault_rule = AlertRule(clear_ms=model.rule.clear_ms)
+        self._rules: dict[Kind, AlertRule] = {
+            "anomaly": model.rule,
+            "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
+            "stale": SILENT_RULE,
+        }
 
     # -- a sample comes in
 
     def take(self, sample: Sample, out: Outputs) -> list[Due]:
+        """Align one sample; return the rows it closed, each with its window."""
+        return [self.due(row) for row in self.align(sample, out)]
+
+    def align(self, sample: Sample, out: Outputs) -> list[Row]:
         """Align one sample; return the rows it closed."""
         values = list(map(sample.values.get, self.model.names, _ABSENT))
         if values[0] != values[0] and all(map(math.isnan, values)):  # NaN: absent
@@ -134,9 +154,10 @@ class Watch:
         # Old samples, come again, do not end a silence: it would begin under the same id.
         if self.silent_ms and self.aligner.state.newest != before:
             self._heard(out)
-        return [self._due(row) for row in rows]
+        return rows
 
-    def _due(self, row: Row) -> Due:
+    def due(self, row: Row) -> Due:
+        """Return a closed row with the window that ends there."""
         full = self.ring.append(row)
         ends = full and row.step % self.model.manifest.model.stride == 0
         return Due(self, row, self.ring.latest().copy() if ends else None)
@@ -146,6 +167,8 @@ class Watch:
     def settle(self, due: Due, verdict: Verdict | None, out: Outputs) -> None:
         """Drive alerts and state with one closed row."""
         time_ms = self.settled_ms = due.row.step * self.aligner.period_ms
+        if self.upkeep.windows or self.book.resting:
+            self._rest(time_ms, out)
         self._settle_faults(due.row, time_ms, out)
         if due.row.restart or not due.row.valid:
             self.scored_ms = self.score = None
@@ -168,18 +191,19 @@ class Watch:
         )
         effective = 0.0 if self._explained(verdict) else verdict.score
         moment = Moment(time_ms, effective, contributions)
-        self.book.advance(
-            "anomaly", self.model.rule, moment, self._anomaly_told(moment), out.events
-        )
+        self._advance("anomaly", moment, self._anomaly_told(moment), out)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
         before, self.faults = self.faults, self.check.advance(row)
         was_open = self.book.open_alert("sensor_fault") is not None
-        if not self.faults and not was_open:
+        life = self.book.lives["sensor_fault"]
+        if not self.faults and not was_open and life.hushed_ms is None:
             return
+        if life.hushed_ms is not None and set(self.faults) - set(before):
+            alert.lift(life)  # what people judged was another sensor
         moment = self._fault_moment(row, time_ms, self.faults or before)
         told = f"{self.asset}: sensor fault: {_listed(self.faults)}"
-        self.book.advance("sensor_fault", self._fault_rule, moment, told, out.events)
+        self._advance("sensor_fault", moment, told, out)
         if was_open and set(self.faults) - set(before):
             self.book.update("sensor_fault", moment, told, out.events)
 
@@ -229,28 +253,118 @@ class Watch:
         if newest is None:
             return
         self.silent_ms += elapsed_ms
-        if self.silent_ms < self.model.stale_after_ms:
+        since = max(newest, self.silence_ms)
+        if self.upkeep.windows:
+            if self._rest_in_silence(newest, out):
+                return
+            since = self.upkeep.over_since(now_ms=newest + self.silent_ms, since_ms=since)
+        if newest + self.silent_ms - since < self.model.stale_after_ms:
             return
         if self.book.open_alert("stale") is None:
             self._tell_silence(newest, FAULT_SCORE, out)
 
     def _heard(self, out: Outputs) -> None:
-        if self.book.open_alert("stale") is not None:
+        life = self.book.lives["stale"]
+        if life.alert is not None or life.hushed_ms is not None:
             self._tell_silence(self.aligner.state.newest or 0, 0.0, out)
         self.silent_ms = 0
 
+    def _rest_in_silence(self, newest_ms: int, out: Outputs) -> bool:
+        """Tell whether maintenance is on, as far as silence itself tells the time."""
+        now_ms = newest_ms + self.silent_ms
+        window = self.upkeep.covering(now_ms)
+        self.resting_ms = None if window is None else window.end_ms
+        if window is not None:
+            self._end("stale", now_ms, "maintenance", out)
+        self._settle_state(now_ms, out)
+        return window is not None
+
     def _tell_silence(self, newest_ms: int, score: float, out: Outputs) -> None:
         told = f"{self.asset}: no data for {self.silent_ms / 1000:.0f} s"
-        self.book.advance("stale", AlertRule(), Moment(newest_ms, score, ()), told, out.events)
+        life = self.book.lives["stale"]
+        # of one silence people may end several alerts: each has a start of its own
+        time_ms = max(newest_ms, self.stale_ms + 1 if life.start_ms is None else self.stale_ms)
+        self._advance("stale", Moment(time_ms, score, ()), told, out)
+        self.stale_ms = self.stale_ms if life.start_ms is None else life.start_ms
         self._settle_state(newest_ms, out)
+
+    # -- people
+
+    def plan(self, control: Maintenance, out: Outputs) -> None:
+        """Take in a maintenance window, or its cancellation."""
+        if control.cancelled and self.silent_ms and self.resting_ms is not None:
+            # it is a new silence that counts from here on
+            self.silence_ms = (self.aligner.state.newest or 0) + self.silent_ms
+        self.upkeep.take(control)
+        if self.settled_ms is not None:
+            self._rest(self.settled_ms, out)
+            self._settle_state(self.settled_ms, out)
+
+    def hear(self, feedback: Feedback, out: Outputs) -> None:
+        """Take in what people say of the alerts that are open."""
+        for kind, life in self.book.lives.items():
+            if life.start_ms is None or not self._is_meant(kind, feedback):
+                continue
+            moment = Moment(self._now(kind), self.score or 0.0, ())
+            self.book.judge(kind, self._rules[kind], moment, feedback.verdict, out.events)
+            self._settle_state(moment.time_ms, out)
+
+    def retire(self, out: Outputs) -> None:
+        """End what is open: the asset has another name from now on."""
+        for kind in self.book.lives:
+            self._end(kind, self._now(kind), "renamed", out)
+
+    def inherit(self, state: WatchState, out: Outputs) -> None:
+        """Go on where an asset of another name stopped."""
+        self.load(state)
+        self.current = None
+        self._settle_state(self.settled_ms or 0, out)
+
+    def _is_meant(self, kind: Kind, feedback: Feedback) -> bool:
+        if feedback.alert is not None:
+            return feedback.alert == self.book.open_alert(kind)
+        since_ms, until_ms = self.book.lives[kind].start_ms or 0, self._now(kind)
+        ends_before = feedback.end_ms is not None and feedback.end_ms < since_ms
+        starts_after = feedback.start_ms is not None and feedback.start_ms > until_ms
+        return not (ends_before or starts_after)
+
+    def _now(self, kind: Kind) -> int:
+        """Return the event time of what happens to an alert between two rows."""
+        start_ms = self.book.lives[kind].start_ms or 0
+        if kind == "stale":
+            return max(start_ms, (self.aligner.state.newest or 0) + self.silent_ms)
+        return start_ms if self.settled_ms is None else self.settled_ms
+
+    def _rest(self, time_ms: int, out: Outputs) -> None:
+        """Let maintenance begin, go on or be over."""
+        self.upkeep.forget(time_ms)
+        window = self.upkeep.covering(time_ms)
+        self.resting_ms = None if window is None else window.end_ms
+        # what was seen at work is still in the model's window for a while
+        first_ms = time_ms - (self.ring.window - 1) * self.aligner.period_ms
+        seen = self.upkeep.touches(first_ms=first_ms, last_ms=time_ms)
+        self.book.resting = ("anomaly",) if seen else ()
+        if window is not None:
+            self.book.resting = RESTING
+            for kind in RESTING:
+                self._end(kind, time_ms, "maintenance", out)
+
+    def _end(self, kind: Kind, time_ms: int, reason: Reason, out: Outputs) -> None:
+        moment = Moment(time_ms, self.score or 0.0, ())
+        self.book.end(kind, self._rules[kind], moment, reason, out.events)
+
+    def _advance(self, kind: Kind, moment: Moment, told: str, out: Outputs) -> None:
+        self.book.advance(kind, self._rules[kind], moment, told, out.events)
 
     # -- states
 
     def _settle_state(self, time_ms: int, out: Outputs) -> None:
         now = self.current
-        if self.score is not None and now is not None and now.state == "ok" and self._is_ok():
+        calm = now is not None and now.state == "ok" and not now.reasons
+        if self.score is not None and calm and self._is_ok():
             return
         state, reasons, kind = self._state()
+        reasons += self._notes()
         open_alert = None if kind is None else self.book.open_alert(kind)
         if now is not None and (now.state, now.reasons, now.alert) == (state, reasons, open_alert):
             return
@@ -268,9 +382,18 @@ class Watch:
 
     def _is_ok(self) -> bool:
         """Tell whether a scored asset has nothing to report: the common case, in short."""
-        if self.faults or self.model.degraded is not None:
+        if self.faults or self.model.degraded is not None or self.resting_ms is not None:
             return False
-        return not any(life.alert for life in self.book.lives.values())
+        return not any(life.alert or life.verdict for life in self.book.lives.values())
+
+    def _notes(self) -> tuple[str, ...]:
+        """Say what people have told us of this asset."""
+        notes = [
+            f"{kind}: {life.verdict}" for kind, life in self.book.lives.items() if life.verdict
+        ]
+        if self.resting_ms is not None:
+            notes.append(f"maintenance until {iso(self.resting_ms)}")
+        return tuple(notes)
 
     def _state(self) -> tuple[State, tuple[str, ...], Kind | None]:
         opened = self.book.open_alert
@@ -303,6 +426,9 @@ class Watch:
             silent_ms=self.silent_ms,
             current=self.current,
             settled_ms=self.settled_ms,
+            resting_ms=self.resting_ms,
+            silence_ms=self.silence_ms,
+            stale_ms=self.stale_ms,
         )
 
     def load(self, state: WatchState) -> None:
@@ -311,6 +437,8 @@ class Watch:
         self.book.lives = {kind: state.lives.get(kind, life) for kind, life in lives.items()}
         self.current = state.current
         self.silent_ms = state.silent_ms
+        self.silence_ms, self.resting_ms = state.silence_ms, state.resting_ms
+        self.stale_ms = state.stale_ms
         self.settled_ms = state.settled_ms
         if self.settled_ms is None and state.aligner.closed is not None:  # of an earlier release
             self.settled_ms = state.aligner.closed * self.aligner.period_ms

@@ -9,7 +9,7 @@ import shlex
 import time
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
 import msgspec
 import pytest
@@ -79,7 +79,7 @@ def told(kind: object) -> str:
         return PLAIN[kind]
     if get_origin(kind) is Literal:
         return listed([f"`{word}`" for word in get_args(kind)])
-    if isinstance(kind, UnionType):
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return listed([told(part) for part in get_args(kind)])
     if get_origin(kind) in (list, tuple):
         return f"list of {told(get_args(kind)[0])}"

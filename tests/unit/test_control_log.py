@@ -59,8 +59,10 @@ def sample(k: int) -> Sample:
     )
 
 
-def rename(number: int) -> Rename:
-    return Rename(id=str(number), time_ms=START, asset="pump1", to="pump2")
+def said(number: int) -> Maintenance:
+    return Maintenance(
+        id=str(number), time_ms=START, asset="pump1", start_ms=START, end_ms=START + 1
+    )
 
 
 @pytest.fixture
@@ -115,17 +117,17 @@ def test_a_control_is_journaled_logged_and_walked_again(
     durable, _ = durable_on(path, model, opened)
     durable.recover(lambda: None)
     durable.take([sample(k) for k in range(10)])
-    durable.control(rename(1))
+    durable.control(said(1))
     assert durable.dirty
     assert durable.commit()
     assert not durable.dirty
     durable.close()
     again, engine = durable_on(path, model, opened)
     again.recover(lambda: None)
-    assert engine.heard(rename(1))
+    assert engine.heard(said(1))
     (row,) = Store.controls(again._store)  # noqa: SLF001 - the command reads it from outside
     assert controls.decode(row.body) == Logged(
-        received_ms=START, at={"pump1": START + 9000}, control=rename(1)
+        received_ms=START, at={"pump1": START + 9000}, control=said(1)
     )
 
 
@@ -135,7 +137,7 @@ def test_a_control_that_comes_again_is_not_written_again(
     durable, _ = durable_on(tmp_path / "state.db", model, opened)
     durable.recover(lambda: None)
     for _ in range(3):
-        durable.control(rename(1))
+        durable.control(said(1))
         durable.commit(snapshot=True)
     assert len(list(durable._store.controls())) == 1  # noqa: SLF001
 
@@ -143,11 +145,11 @@ def test_a_control_that_comes_again_is_not_written_again(
 def test_only_so_many_controls_are_remembered(model: Model) -> None:
     engine = Engine(site="s", gateway="g", route=lambda _: model)
     for number in range(MAX_HEARD + 1):
-        engine.control(rename(number))
-    assert not engine.heard(rename(0))
+        engine.control(said(number))
+    assert not engine.heard(said(0))
     other = Engine(site="s", gateway="g", route=lambda _: model)
     other.restore(engine.snapshot())
-    assert all(other.heard(rename(number)) for number in range(1, MAX_HEARD + 1))
+    assert all(other.heard(said(number)) for number in range(1, MAX_HEARD + 1))
 
 
 def test_the_log_keeps_what_is_young_and_never_too_much(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ def test_the_state_of_the_previous_release_goes_on_as_if_nothing_had_happened(
     events = brief(durable.take(rest).events)
     assert events == brief(undisturbed.feed(rest).events)
     assert events[-1][1] == "end"
-    durable.control(rename(1))
+    durable.control(said(1))
     assert durable.commit(snapshot=True)
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 EDGE = ROOT / "edge" / "offbeat_edge"
 PURE = (
     "alert", "alertbook", "control", "detector", "engine", "model", "payload", "replay", "schema",
-    "sensorcheck", "topics", "watch", "window",
+    "schedule", "sensorcheck", "topics", "upkeep", "watch", "window",
 )  # fmt: skip
 DEVICE_LIBRARIES = {
     "ai_edge_litert", "msgspec", "numpy", "offbeat_edge", "paho", "tflite_runtime",
