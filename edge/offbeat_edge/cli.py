@@ -43,6 +43,7 @@ COMMANDS = {
     "run": Command("offbeat_edge.run_command", "the daemon"),
     "reshard": Command("offbeat_edge.reshard_command", "share assets among more or fewer daemons"),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
+    "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
     "keys": Command("offbeat_train.delivery.keys_command", "who may sign models", "publish"),
     "publish": Command(

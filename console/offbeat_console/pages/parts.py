@@ -1,0 +1,80 @@
+"""Small pieces that every page uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nicegui import context, ui
+
+from offbeat_console.gate import PERSON
+from offbeat_console.palette import LOOKS
+
+if TYPE_CHECKING:
+    from offbeat_console.users import Person
+
+REFRESH_S = 0.5  # between looks at the board; a page is sent changes at most so often
+
+
+def person() -> Person:
+    """Return who asks for the page that is being built."""
+    found: Person = context.client.request.scope[PERSON]
+    return found
+
+
+def element(tag: str, classes: str = "", text: str = "", **props: str) -> ui.element:
+    """Return an HTML element with a text and attributes (``aria_label`` is ``aria-label``)."""
+    made = ui.element(tag).classes(classes)
+    for name, value in props.items():
+        made.props[name.rstrip("_").replace("_", "-")] = value
+    if text:
+        made._text = text  # noqa: SLF001 - how the framework's own text elements do it
+    return made
+
+
+def say(made: ui.element, text: str) -> None:
+    """Change an element's text, if it is another one."""
+    if made._text != text:  # noqa: SLF001
+        made._text = text  # noqa: SLF001
+        made.update()
+
+
+def show(made: ui.element, *, visible: bool) -> None:
+    """Show or hide an element, if that is a change."""
+    if made.visible != visible:
+        made.visible = visible
+
+
+def link(text: str, target: str, classes: str = "") -> ui.element:
+    """Return a link."""
+    return element("a", classes, text, href=target)
+
+
+def glyph(state: str) -> ui.element:
+    """Return a state's shape."""
+    look = LOOKS[state]
+    style = (
+        f"fill: var(--s-{state})"
+        if look.filled
+        else f"fill: none; stroke: var(--s-{state}); stroke-width: 2"
+    )
+    with element("svg", "glyph", viewBox="0 0 16 16", aria_hidden="true").style(style) as made:
+        element("path", d=look.path)
+    return made
+
+
+def badge(state: str) -> None:
+    """Show a state: shape and word."""
+    with element("span", f"badge s-{state}"):
+        glyph(state)
+        element("span", "word", LOOKS[state].word)
+
+
+def empty(title: str, *lines: str, code: str = "") -> ui.element:
+    """Return what a page shows when it has nothing: why, and what to do."""
+    with element("section", "empty") as made:
+        element("h2", text=title)
+        for line in lines:
+            element("p", text=line)
+        if code:
+            element("pre", text=code)
+    return made
