@@ -17,6 +17,9 @@ topic write offbeat/gw1/shards
 topic write offbeat/gw1/probe
 topic write offbeat/gw1/asset/#
 topic write offbeat/gw1/result/#
+topic read homeassistant/status
+topic read homeassistant/device/offbeat-gw1/#
+topic write homeassistant/device/offbeat-gw1/+/config
 topic read plant/#
 """
 
@@ -61,6 +64,9 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write offbeat/{name}/probe",
         "write offbeat/{name}/asset/#",
         "write offbeat/{name}/result/#",
+        "read homeassistant/status",
+        "read homeassistant/device/offbeat-{name}/#",
+        "write homeassistant/device/offbeat-{name}/+/config",
     ),
     ("source", ""): (),
     ("trainer", ""): ("read #", "write offbeat/fleet/#"),

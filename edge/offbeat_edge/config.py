@@ -149,6 +149,13 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     ] = 60.0
 
 
+class HomeAssistant(msgspec.Struct, frozen=True, kw_only=True):
+    """``[homeassistant]``: whether it finds our assets by itself."""
+
+    discovery: bool = False
+    prefix: Name = "homeassistant"
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``[limits]``: bounds on what others can make us use."""
 
@@ -180,6 +187,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[Model, ...] = field(name="model", default=())
     trust: Trust = Trust()
     publish: Publish = Publish()
+    homeassistant: HomeAssistant = HomeAssistant()
     limits: Limits = Limits()
     log: Log = Log()
 
@@ -260,6 +268,9 @@ def _check(config: Config, reader: Reader) -> None:
     for index, model in enumerate(config.models):
         if not model.assets:
             reader.problem(f"model[{index}].assets", "expected one pattern at least, got none")
+    if config.homeassistant.discovery and "." in config.gateway.id:
+        got = f"expected a gateway.id without '.' for Home Assistant, got {config.gateway.id!r}"
+        reader.problem("homeassistant.discovery", got)
     check_mqtt(config.mqtt, reader)
     check_sources(config.sources, reader)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from offbeat_edge.clock import StampClock
     from offbeat_edge.durable import Durable
     from offbeat_edge.health import ModelHealth
+    from offbeat_edge.homeassistant import Discovery
     from offbeat_edge.link import Link, Message
     from offbeat_edge.log import Log
     from offbeat_edge.notify import Notifier
@@ -62,6 +63,7 @@ class Parts(NamedTuple):
     stamps: StampClock
     probe: Probe
     watchdog: Watchdog
+    discovery: Discovery | None = None  # by Home Assistant
     chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
 
 
@@ -119,7 +121,7 @@ class Daemon:
         while not self.stopping:
             messages = self._parts.link.poll(self._patience())
             self._let_silence_pass()
-            self._take(self._parts.probe.sift(messages))
+            self._take(self._sift(messages))
             if self._commit_due():
                 self._commit()
             self._publish()
@@ -254,9 +256,16 @@ class Daemon:
             payload = msgspec.json.encode(self.health())
             self._parts.link.publish(self._parts.topics.health, payload, qos=1, retain=True)
 
+    def _sift(self, messages: list[Message]) -> Sequence[Message]:
+        """Let those who look for a word of their own have it; return the rest."""
+        rest = self._parts.probe.sift(messages)
+        return rest if self._parts.discovery is None else self._parts.discovery.sift(rest)
+
     def _do_chores(self) -> None:
         if self._now() >= self._chores_at:
             self._chores_at = self._now() + CHORES_S
+            if self._parts.discovery is not None and self._parts.link.ready:
+                self._parts.discovery.turn(s.asset for s in self._parts.durable.states())
             for chore in self._parts.chores:
                 chore()
 

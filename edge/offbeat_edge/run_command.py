@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from offbeat_edge import config as configs
-from offbeat_edge import dial, fleet, subscriptions, trial
+from offbeat_edge import dial, fleet, homeassistant, subscriptions, trial
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -92,7 +92,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         config = config_of(config, shard)
     models = _Models(config, log)
     topics = Topics(config.gateway.id)
-    always = {topics.probe: 0}
+    always = {topics.probe: 0, **_discovery_filters(config)}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
     sources = dial.filters(config.sources) if shard is None else []
     link = _link(config, topics, log, always if drain else {**dict(sources), **always})
@@ -125,12 +125,30 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             log=log,
             faulty=models.put_aside,
         ),
+        discovery=_discovery(config, topics, link),
         chores=chores,
     )
     daemon = Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
     if drain:
         chores.append(lambda: daemon.stop() if _dry(parts) else None)
     return daemon
+
+
+def _discovery_filters(config: Config) -> dict[str, int]:
+    table = config.homeassistant
+    return homeassistant.filters(table.prefix, config.gateway.id) if table.discovery else {}
+
+
+def _discovery(config: Config, topics: Topics, link: Link) -> homeassistant.Discovery | None:
+    if not config.homeassistant.discovery:
+        return None
+    return homeassistant.Discovery(
+        link=link,
+        topics=topics,
+        prefix=config.homeassistant.prefix,
+        gateway=config.gateway.id,
+        scores=config.publish.score,
+    )
 
 
 def _dry(parts: Parts) -> bool:

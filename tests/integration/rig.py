@@ -335,7 +335,10 @@ class Daemon:
 class Listener:
     """Collects what is published below ``offbeat/``; keeps its session over broker restarts."""
 
-    def __init__(self, port: int, *, name: str = "listener", protocol: int = 4) -> None:
+    def __init__(
+        self, port: int, *, name: str = "listener", protocol: int = 4, topic: str = "offbeat/#"
+    ) -> None:
+        self._filter = topic
         self.alerts: dict[str, dict[str, Any]] = {}  # by id, the first to come
         self.order: list[str] = []  # alert ids as they came, repeats included
         self.retained: dict[str, bytes] = {}  # topic → last payload
@@ -371,7 +374,7 @@ class Listener:
         wait_for(lambda: names <= self.alerts.keys(), why, timeout_s=timeout_s)
 
     def _connected(self, client: Client, *_: object) -> None:
-        client.subscribe("offbeat/#", qos=1)
+        client.subscribe(self._filter, qos=1)
 
     def _message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         self.retained[message.topic] = message.payload
@@ -400,9 +403,9 @@ class Player:
         self._client.connect("127.0.0.1", port, keepalive=10)
         self._client.loop_start()
 
-    def play(self, readings: Iterable[Reading]) -> None:
+    def play(self, readings: Iterable[Reading], *, retain: bool = False) -> None:
         wait_for(self._client.is_connected, "the player to be connected")
-        infos = [self._client.publish(r.topic, r.payload, qos=self._qos) for r in readings]
+        infos = [self._client.publish(r.topic, r.payload, self._qos, retain) for r in readings]
         for info in infos:
             info.wait_for_publish(WAIT_S)
             assert info.is_published(), "the broker did not take a reading"
