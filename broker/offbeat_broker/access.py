@@ -37,6 +37,7 @@ Rights = Literal["", "viewer", "operator"]
 ROOT = "offbeat"
 NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]{0,63}")  # also a folder's name, so no leading dot
 RESERVED = ("fleet", "server")  # a gateway "fleet" would own offbeat/fleet
+RECORDER = "record-"  # begins the name under which a trainer's recorder speaks of itself
 MAX_FILTER_CHARS = 1024
 MAX_PACKET_BYTES = 1 << 20  # of anything a client sends; the daemon takes 256 KiB unless told
 MAX_QUEUED = 10_000_000  # messages: no bound, the bytes are
@@ -69,7 +70,12 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write homeassistant/device/offbeat-{name}/+/config",
     ),
     ("source", ""): (),
-    ("trainer", ""): ("read #", "write offbeat/fleet/#"),
+    ("trainer", ""): (
+        "read #",
+        "write offbeat/fleet/#",
+        "write offbeat/record-{name}/status",
+        "write offbeat/record-{name}/health",
+    ),
     ("person", "viewer"): _VIEWER,
     ("person", "operator"): _OPERATOR,
     ("console", "viewer"): _VIEWER,
@@ -95,7 +101,7 @@ def check_name(name: str) -> str | None:
     """
     if not NAME.fullmatch(name):
         return f"expected a name of a-z 0-9 _ . - (64 at most, no leading dot), got {name!r}"
-    if name in RESERVED:
+    if name in RESERVED or name.startswith(RECORDER):
         return f"expected a name of one's own, got {name!r}, which is reserved"
     return None
 

@@ -245,7 +245,9 @@ class Daemon:
         wrapper: tuple[str, ...] = (),
         prelude: str = "",
         words: tuple[str, ...] = (),
+        command: str = "run",
     ) -> None:
+        self._command = command
         self._words = words  # further arguments
         self._wrapper = wrapper
         self._prelude = prelude  # run before the program: how a mutant is made
@@ -267,7 +269,7 @@ class Daemon:
             sys.executable,
             "-c",
             code,
-            "run",
+            self._command,
             "--config",
             str(self._site.path),
             *self._words,

@@ -282,7 +282,7 @@ def test_rows_survive_a_trip_through_a_store(store: LocalStore | ArrowStore) -> 
 def test_a_write_that_a_kill_cut_short_is_passed_over(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     write(Writer(store), "1-r", [("p1", T0, {"flow": 1.0})])
-    (tmp_path / FOLDER / ".tmp-7-2-r.parquet").write_bytes(b"half")
+    (tmp_path / FOLDER / ".2-r.parquet.x7").write_bytes(b"half")
     assert held(open_lake(str(tmp_path))) == {"p1": {T0: {"flow": 1.0}}}
 
 

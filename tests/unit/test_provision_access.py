@@ -105,6 +105,15 @@ def test_commands_and_models_come_from_their_roles_only(
     assert not may(text, "x", "write", "plant/pump1")
 
 
+def test_a_trainers_recorder_speaks_of_itself_and_of_no_other() -> None:
+    text = acl({"x": Access("trainer")})
+    for word in ("status", "health"):
+        assert may(text, "x", "write", f"offbeat/record-x/{word}")
+        assert not may(text, "x", "write", f"offbeat/record-y/{word}")
+        assert not may(text, "x", "write", f"offbeat/x/{word}")
+    assert check_name("record-x") is not None
+
+
 def test_every_grant_is_read_or_write_never_both() -> None:
     words = {rule.split(" ")[0] for rules in GRANTS.values() for rule in rules}
     assert words == {"read", "write"}

@@ -9,8 +9,9 @@
         ├── ExportError          the network could not become a device's model
         ├── AccuracyError        the integer model lost the float model's accuracy
         ├── RegistryError        a registry that is not what it should be, or in use
-        └── LakeError            something in the lake that cannot be read
-            └── LakeUnavailable  the lake cannot be reached, or refuses us
+        ├── LakeError            something in the lake that cannot be read
+        │   └── LakeUnavailable  the lake cannot be reached, or refuses us
+        └── SpoolError           the recorder's spool cannot be written, or is in use
 
 Messages say what was expected, what was found and where.  The evidence is
 kept in attributes.
@@ -131,5 +132,11 @@ class LakeError(TrainError):
 
 class LakeUnavailable(LakeError):  # noqa: N818 - reads as what it is
     """The lake cannot be reached, or refuses us; later it may not."""
+
+    exit_code = 75
+
+
+class SpoolError(TrainError):
+    """The recorder's spool cannot be written, or another recorder uses it."""
 
     exit_code = 75

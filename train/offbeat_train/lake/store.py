@@ -14,7 +14,6 @@ to the lake's root, with ``/``; foreign errors become `LakeError` here.
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -22,12 +21,13 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from offbeat_edge import files
 from offbeat_train.errors import LakeError, LakeUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TEMPORARY = ".tmp-"  # begins the name of a file not yet whole; readers pass it over
+HIDDEN = "."  # begins the name of a file not yet whole; readers pass it over
 
 
 class Store(Protocol):
@@ -82,7 +82,7 @@ class LocalStore:
                 found = [entry.name for entry in (self.root / folder).iterdir()]
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        return sorted(name for name in found if not name.startswith(TEMPORARY))
+        return sorted(name for name in found if not name.startswith(HIDDEN))
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes."""
@@ -92,15 +92,9 @@ class LocalStore:
     def put(self, path: str, data: bytes) -> None:
         """Write beside, sync, rename, sync the folder."""
         target = self.root / path
-        beside = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
         with _local_errors(path):
             self._make(target.parent)
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(target)
-            _sync(target.parent)
+            files.replace(target, data)
 
     def remove(self, path: str) -> None:
         """Remove a file."""
@@ -115,7 +109,7 @@ class LocalStore:
             self._make(folder.parent)
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
-        _sync(folder.parent)
+        files.sync_folder(folder.parent)
 
 
 class ArrowStore:
@@ -155,14 +149,6 @@ class ArrowStore:
         """Remove a file."""
         with _remote_errors(path), contextlib.suppress(FileNotFoundError):
             self._system.delete_file(f"{self._root}/{path}")
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
