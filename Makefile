@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
 MINUTES ?= 60
+SECONDS ?= 600
 
-.PHONY: demo test check check-arm format soak clean
+.PHONY: demo test check check-arm format soak fuzz clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -18,7 +19,7 @@ demo: $(VENV)/.installed ## simulate, fit, run, alert: the whole loop in a few m
 	$(BIN)/offbeat demo --seed $(SEED)
 
 test: $(VENV)/.installed ## all tests
-	$(BIN)/python -m pytest -n 2 tests/unit tests/integration tests/system
+	$(BIN)/python -m pytest -n 2 tests/unit tests/fuzz tests/integration tests/system
 
 check: $(VENV)/.installed ## lint, types, docs
 	$(BIN)/ruff check .
@@ -31,6 +32,9 @@ soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINU
 
 check-arm: $(VENV)/.installed ## the device half on emulated 64-bit and 32-bit ARM; needs root
 	PYTHON=$(BIN)/python .ci/arm
+
+fuzz: $(VENV)/.installed ## other people's bytes at every door, for SECONDS
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

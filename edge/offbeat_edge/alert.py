@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from offbeat_edge.schema import EventMs
+
 if TYPE_CHECKING:
     from offbeat_edge.control import Verdict
     from offbeat_edge.schema import AlertRule, EventType, Severity
@@ -38,10 +40,10 @@ MAX_HUSH_MS = 86_400_000  # of event time; what lasts longer is for the next tra
 class Lifecycle(msgspec.Struct, array_like=True):
     """Where one alert of one asset stands; times are event time in ms."""
 
-    candidate_ms: int | None = None  # above the threshold since
-    start_ms: int | None = None  # set while the alert is open
-    below_ms: int | None = None  # open, but calm since
-    quiet_until_ms: int | None = None  # cooldown
+    candidate_ms: EventMs | None = None  # above the threshold since
+    start_ms: EventMs | None = None  # set while the alert is open
+    below_ms: EventMs | None = None  # open, but calm since
+    quiet_until_ms: EventMs | None = None  # cooldown
     seq: int = 0  # of the next event
     peak: float = 0.0
     told: float = 0.0  # the peak people last heard of

@@ -168,14 +168,24 @@ class Engine:
         )
 
     def restore(self, snapshot: bytes) -> None:
-        """Take back what `snapshot` gave; raises msgspec.DecodeError on other bytes."""
+        """Take back what `snapshot` gave; other bytes change nothing.
+
+        Raises
+        ------
+        msgspec.MsgspecError, ValueError : it is damaged, or of other models.
+        """
         decoded = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        before = self.watches, self.upkeep, self.gone
+        self.watches, self.upkeep, self.gone = {}, decoded.upkeep, decoded.gone
+        try:
+            for name, state in decoded.assets.items():
+                model = self.route(name)
+                if model is not None:
+                    self._watch(name, model).load(state)
+        except ValueError:
+            self.watches, self.upkeep, self.gone = before
+            raise
         self._heard = dict.fromkeys(decoded.heard)
-        self.upkeep, self.gone = decoded.upkeep, decoded.gone
-        for name, state in decoded.assets.items():
-            model = self.route(name)
-            if model is not None:
-                self._watch(name, model).load(state)
 
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""

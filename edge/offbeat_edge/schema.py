@@ -12,7 +12,7 @@ strict.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -24,6 +24,8 @@ State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
 Reason = Literal["maintenance", "false_alarm", "expected", "renamed"]
+MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
+EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
 
 
 def iso(time_ms: int) -> str:
@@ -108,7 +110,7 @@ class AssetState(msgspec.Struct, frozen=True, kw_only=True):
     asset: str
     state: State
     since: str
-    since_ms: int
+    since_ms: EventMs
     reasons: tuple[str, ...] = ()
     alert: str | None = None
     score: float | None = None

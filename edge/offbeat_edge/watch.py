@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -17,11 +17,14 @@ from offbeat_edge import alert
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.alertbook import AlertBook, Moment
 from offbeat_edge.refusal import dropped
+from offbeat_edge.restored import check_fits
 from offbeat_edge.schema import (
+    MAX_EVENT_MS,
     AlertEvent,
     AlertRule,
     AssetState,
     Contribution,
+    EventMs,
     Kind,
     Reject,
     ScoreRecord,
@@ -91,9 +94,9 @@ class WatchState(msgspec.Struct):
     check: SensorCheckState
     lives: dict[str, Lifecycle]
     faults: dict[str, str]
-    scored_ms: int | None
+    scored_ms: EventMs | None
     score: float | None
-    silent_ms: int
+    silent_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_MS)]
     current: AssetState | None
     settled_ms: int | None = None
     resting_ms: int | None = None
@@ -432,7 +435,12 @@ class Watch:
         )
 
     def load(self, state: WatchState) -> None:
-        """Take back what `dump` gave; rows of another shape of model are left out."""
+        """Take back what `dump` gave; rows of another shape of model are left out.
+
+        Raises
+        ------
+        ValueError : it is not what `dump` of such a model gives.
+        """
         lives = self.book.lives
         self.book.lives = {kind: state.lives.get(kind, life) for kind, life in lives.items()}
         self.current = state.current
@@ -444,6 +452,7 @@ class Watch:
             self.settled_ms = state.aligner.closed * self.aligner.period_ms
         if state.bundle != self.model.digest:
             return
+        check_fits(state, self.model.manifest)
         self.aligner.state = state.aligner
         self.ring.load(state.ring)
         self.check.state = state.check

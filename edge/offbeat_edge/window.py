@@ -32,6 +32,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from offbeat_edge.schema import EventMs
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -170,20 +172,22 @@ class Drop(NamedTuple):
     time_ms: int
 
 
-class _Pending(msgspec.Struct, array_like=True):
-    times: list[int]
+class Pending(msgspec.Struct, array_like=True):
+    """An open step: of each sensor the time and value that count so far."""
+
+    times: list[EventMs]
     values: list[float]
 
 
 class AlignerState(msgspec.Struct, array_like=True):
     """All that an `Aligner` knows, ready for msgpack."""
 
-    newest: int | None = None
+    newest: EventMs | None = None
     closed: int | None = None
-    pending: dict[int, _Pending] = msgspec.field(default_factory=dict)
-    last_times: list[int | None] = msgspec.field(default_factory=list)
+    pending: dict[int, Pending] = msgspec.field(default_factory=dict)
+    last_times: list[EventMs | None] = msgspec.field(default_factory=list)
     last_values: list[float] = msgspec.field(default_factory=list)
-    quarantine: list[tuple[int, list[float]]] = msgspec.field(default_factory=list)
+    quarantine: list[tuple[EventMs, list[float]]] = msgspec.field(default_factory=list)
 
 
 class Aligner:
@@ -294,13 +298,13 @@ class Aligner:
         """Put a sample into its open step."""
         entry = self.state.pending.get(step)
         if entry is None:
-            self.state.pending[step] = _Pending([time_ms] * self.sensors, list(values))
+            self.state.pending[step] = Pending([time_ms] * self.sensors, list(values))
             return
         for index, value in enumerate(values):
             if value == value and self._wins(entry, index, time_ms, value):  # noqa: PLR0124
                 entry.times[index], entry.values[index] = time_ms, value
 
-    def _wins(self, entry: _Pending, index: int, time_ms: int, value: float) -> bool:
+    def _wins(self, entry: Pending, index: int, time_ms: int, value: float) -> bool:
         known, known_ms = entry.values[index], entry.times[index]
         if known != known or time_ms < known_ms:  # noqa: PLR0124 - NaN: none yet
             return True
@@ -333,7 +337,7 @@ class Aligner:
         reach = self.state.closed + 1 + self.hold_ms // self.period_ms
         return [self._emit(k, None) for k in range(self.state.closed + 1, min(step, reach + 1))]
 
-    def _emit(self, step: int, entry: _Pending | None) -> Row:
+    def _emit(self, step: int, entry: Pending | None) -> Row:
         state = self.state
         restart = state.closed is None or step != state.closed + 1
         now = step * self.period_ms

@@ -1,0 +1,94 @@
+"""What lies on the device's disk: journal entries and the engine's snapshot.
+
+SQLite and deflate have checksums, so bytes that rot are seen before they come
+here; what is tried is that none of them, however chosen, does more harm than
+a state that is lost and said to be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+
+import msgspec
+from door_bundle import MANIFEST
+
+from offbeat_edge.engine import Engine
+from offbeat_edge.errors import StoreError
+from offbeat_edge.journal import JournalDecoder, JournalEncoder, inflate
+from offbeat_edge.model import Model
+from offbeat_edge.schema import Sample
+
+NOW = 1_750_000_000_000  # ms
+ENTRY = [
+    Sample("p1", NOW, {"flow": 1.5, "heat": 2.0}),
+    Sample("p1", NOW + 1000, {"flow": 1.5}, own_time=False),
+    Sample("p2", NOW, {"heat": -0.0}),
+]
+BLOBS = (
+    JournalEncoder().encode(ENTRY, [(1, 250), (3, 500)]),
+    JournalEncoder().encode([], [(0, 1)]),
+)
+# The fallback scores: what a runtime makes of windows is not the question here.
+MODEL = Model(
+    manifest=MANIFEST, digest="0" * 64, config_digest="0" * 64, interpreter=None, lateness_ms=2000
+)
+
+
+def journal(data: bytes) -> None:
+    """Bytes as they are, and as the content of a blob that was deflated well."""
+    for blob in (data, zlib.compress(data, 1)):
+        with contextlib.suppress(StoreError):
+            entry = JournalDecoder().decode(blob)
+            JournalEncoder().encode(entry.samples, entry.silences)
+
+
+def _engine() -> Engine:
+    return Engine(site="default", gateway="gw1", route=lambda _: MODEL)
+
+
+def _minute(start_ms: int) -> list[Sample]:
+    """Sixteen seconds of one asset, with a bump, a hole and a step back."""
+    wild = {3: 40.0, 4: 40.0, 5: 40.0, 6: 40.0}
+    times = [*range(9), 12, 13, 14, 13, 15]
+    return [
+        Sample("p1", start_ms + t * 1000, {"flow": wild.get(t, 10.0), "heat": 20.0}) for t in times
+    ]
+
+
+def _snapshots() -> tuple[bytes, ...]:
+    """Of an engine that is new, warming, in an alert, and in silence."""
+    engine, found = _engine(), []
+    for step in range(4):
+        engine.feed(_minute(NOW + step * 16_000)[: 6 + step * 4])
+        found.append(engine.snapshot())
+    engine.idle(1_000_000)
+    return (*found, engine.snapshot())
+
+
+def snapshot(data: bytes) -> None:
+    """Restore, then live on: feed, fall silent, and be saved again."""
+    engine = _engine()
+    try:
+        engine.restore(data)
+    except (msgspec.MsgspecError, ValueError):
+        return
+    newest = [w.aligner.state.newest for w in engine.watches.values()]
+    start = next((n for n in newest if n is not None and abs(n) < 1 << 42), NOW)
+    engine.feed(_minute(start + 1000))
+    engine.idle(1000)
+    engine.feed(_minute(start + 90_000))
+    engine.restore(engine.snapshot())
+
+
+def inflated(data: bytes) -> None:
+    with contextlib.suppress(StoreError):
+        inflate(data)
+
+
+def contents() -> tuple[bytes, ...]:
+    """The journal's seeds: blobs, and what is in them."""
+    return (*BLOBS, *(zlib.decompress(blob) for blob in BLOBS))
+
+
+SNAPSHOTS = _snapshots()

@@ -1,0 +1,69 @@
+"""What is fuzzed: each door through which other people's bytes come in.
+
+Rules: a target takes any bytes; it returns, or raises what its door documents
+(caught there), or it has found a bug.  What came through is checked against
+the door's promises.  Seeds are valid inputs, made by the code itself where it
+can make them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import door_bundle
+import door_config
+import door_payload
+import door_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Target(NamedTuple):
+    """One door.
+
+    run : takes any bytes. seeds : valid ones.
+    modules : of offbeat_edge, those whose branches guide the search and are counted.
+    most : bytes of an input.
+    weight : its share of the inputs, by what it costs and how wide it stands open.
+    """
+
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+    modules: tuple[str, ...]
+    most: int = 2048
+    weight: float = 1.0
+
+
+PAYLOAD = ("payload", "message", "records", "fields", "json_path", "timestamps", "topics")
+BUNDLE = ("bundle", "archive", "manifest", "manifest_check", "golden")
+ENGINE = ("engine", "watch", "window", "alert", "alertbook", "sensorcheck")
+
+TARGETS = {
+    "payload-json": Target(door_payload.payload_json, door_payload.JSON, PAYLOAD, weight=2.0),
+    "payload-number": Target(door_payload.payload_number, door_payload.NUMBERS, PAYLOAD),
+    "payload-influx": Target(
+        door_payload.payload_influx, door_payload.INFLUX, (*PAYLOAD, "influx")
+    ),
+    "topics": Target(door_payload.topics, door_payload.TOPICS, ("topics",)),
+    "times": Target(door_payload.times, door_payload.TIMES, ("timestamps", "json_path")),
+    "archive": Target(door_bundle.unpacked, (door_bundle.LITTLE,), ("archive",)),
+    "bundle": Target(door_bundle.whole, (door_bundle.LITTLE,), BUNDLE),
+    "manifest": Target(
+        door_bundle.manifest, (door_bundle.SEALED,), (*BUNDLE, "canonical"), most=4096, weight=0.5
+    ),
+    "golden": Target(door_bundle.golden_windows, door_bundle.GOLDENS, ("golden",)),
+    "modelfile": Target(
+        door_bundle.model_file, (door_bundle.TINY_MODEL,), ("modelfile",), most=16384, weight=0.5
+    ),
+    "journal": Target(door_state.journal, door_state.contents(), ("journal",)),
+    "inflate": Target(door_state.inflated, door_state.BLOBS, ("journal",)),
+    "snapshot": Target(door_state.snapshot, door_state.SNAPSHOTS, ENGINE, weight=0.5),
+    "config": Target(
+        door_config.config,
+        door_config.SEEDS,
+        ("config", "strict", "topics", "json_path"),
+        most=4096,
+        weight=0.5,
+    ),
+}
