@@ -49,7 +49,7 @@ class Lifecycle(msgspec.Struct, array_like=True):
     told: float = 0.0  # the peak people last heard of
     alert: str | None = None  # its identity while open, whatever model takes over
     verdict: str | None = None  # what people said of it: while open, and while hushed
-    hushed_ms: int | None = None  # hushed since
+    hushed_ms: EventMs | None = None  # hushed since
     hushed_peak: float = 0.0  # of the alert they judged
 
 

@@ -125,5 +125,5 @@ def decode(line: bytes | str) -> Logged:
     """Read one line; raises StoreError that says what was expected."""
     try:
         return msgspec.json.decode(line, type=Logged)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's own, and of bytes that are no UTF-8
         raise StoreError(f"expected a line of the control log, got: {error}") from error

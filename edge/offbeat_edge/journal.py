@@ -7,7 +7,7 @@ into byte planes, deflated.  Values come back bit by bit.  Shapes live until
 the journal is truncated: then both ends begin anew.  The format grows at its
 end only, so that the journal of an earlier release can be walked.
 
->>> from offbeat_edge.schema import Sample
+>>> from offbeat_edge.schema import MAX_EVENT_MS, Sample
 >>> blob = JournalEncoder().encode(Entry([Sample("p1", 1000, {"flow": 1.5})], [(1, 250)], []))
 >>> list(JournalDecoder().decode(blob).steps())
 [[Sample(asset='p1', time_ms=1000, values={'flow': 1.5}, own_time=True)], 250]
@@ -23,7 +23,7 @@ import numpy as np
 
 from offbeat_edge.control import Control
 from offbeat_edge.errors import StoreError
-from offbeat_edge.schema import Sample
+from offbeat_edge.schema import MAX_EVENT_MS, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,6 +135,8 @@ class JournalDecoder:
         self._shapes.update(blob.shapes)
         times = np.cumsum(_unplanes(blob.times, np.dtype(np.int64))).tolist()
         values = _unplanes(blob.values, np.dtype(np.float64)).tolist()
+        if any(abs(time_ms) > MAX_EVENT_MS for time_ms in times):
+            raise ValueError("an event time that no date can write")
         samples, at = [], 0
         rows = np.frombuffer(blob.rows, np.uint32).tolist()
         for row, time_ms, stamped in zip(rows, times, blob.stamped, strict=True):

@@ -226,7 +226,7 @@ def _heard(done: subprocess.CompletedProcess[bytes], path: str | os.PathLike[str
     lines = done.stdout.splitlines() or [b""]
     try:
         word = msgspec.json.decode(lines[-1], type=_Word)
-    except msgspec.DecodeError:
+    except ValueError:  # msgspec's own, and of bytes that are no UTF-8
         last = done.stderr.decode(errors="replace").strip()[-CHILD_OUTPUT_SHOWN:]
         raise BundleError(
             f"{path}: expected an answer, got exit code {done.returncode}: {last}"

@@ -115,7 +115,7 @@ def load(path: Path) -> list[str]:
     """Return the filters that `save` kept; none when nothing readable is there."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=list[str])
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):  # ValueError: of msgspec, and of bytes that are no UTF-8
         return []
 
 

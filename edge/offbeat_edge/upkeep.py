@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from offbeat_edge.schema import EventMs
+
 if TYPE_CHECKING:
     from offbeat_edge.control import Maintenance
 
@@ -29,8 +31,8 @@ class Window(msgspec.Struct, array_like=True, frozen=True):
     """One announcement."""
 
     id: str
-    start_ms: int
-    end_ms: int
+    start_ms: EventMs
+    end_ms: EventMs
 
 
 class Upkeep(msgspec.Struct, array_like=True):

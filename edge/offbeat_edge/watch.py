@@ -98,10 +98,10 @@ class WatchState(msgspec.Struct):
     score: float | None
     silent_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_MS)]
     current: AssetState | None
-    settled_ms: int | None = None
-    resting_ms: int | None = None
-    silence_ms: int = 0
-    stale_ms: int = 0
+    settled_ms: EventMs | None = None
+    resting_ms: EventMs | None = None
+    silence_ms: EventMs = 0
+    stale_ms: EventMs = 0
 
 
 class Watch:

@@ -13,9 +13,11 @@ import zlib
 import msgspec
 from door_bundle import MANIFEST
 
+from offbeat_edge.control import Feedback, Logged, Maintenance, encode
+from offbeat_edge.control import decode as decode_control
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import StoreError
-from offbeat_edge.journal import JournalDecoder, JournalEncoder, inflate
+from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder, inflate
 from offbeat_edge.model import Model
 from offbeat_edge.schema import Sample
 
@@ -25,9 +27,11 @@ ENTRY = [
     Sample("p1", NOW + 1000, {"flow": 1.5}, own_time=False),
     Sample("p2", NOW, {"heat": -0.0}),
 ]
+WORK = Maintenance(id="1", asset="p1", start_ms=NOW, end_ms=NOW + 60_000, time_ms=NOW, by="ana")
+VERDICT = Feedback(id="2", asset="p1", verdict="expected", time_ms=NOW)
 BLOBS = (
-    JournalEncoder().encode(ENTRY, [(1, 250), (3, 500)]),
-    JournalEncoder().encode([], [(0, 1)]),
+    JournalEncoder().encode(Entry(ENTRY, [(1, 250), (3, 500)], [(2, 1, WORK)])),
+    JournalEncoder().encode(Entry([], [(0, 1)], [(0, 0, VERDICT), (0, 1, VERDICT)])),
 )
 # The fallback scores: what a runtime makes of windows is not the question here.
 MODEL = Model(
@@ -36,11 +40,30 @@ MODEL = Model(
 
 
 def journal(data: bytes) -> None:
-    """Bytes as they are, and as the content of a blob that was deflated well."""
+    """Bytes as they are, and as the content of a blob that was deflated well: read and walked."""
     for blob in (data, zlib.compress(data, 1)):
         with contextlib.suppress(StoreError):
             entry = JournalDecoder().decode(blob)
-            JournalEncoder().encode(entry.samples, entry.silences)
+            JournalEncoder().encode(entry)
+            _walk(entry)
+
+
+def _walk(entry: Entry) -> None:
+    engine = _engine()
+    for step in entry.steps():
+        if isinstance(step, list):
+            engine.feed(step)
+        elif isinstance(step, int):
+            engine.idle(step)
+        else:
+            engine.control(step)
+
+
+def control(data: bytes) -> None:
+    """One line of the control log."""
+    with contextlib.suppress(StoreError):
+        logged = decode_control(data)
+        assert decode_control(encode(logged)) == logged
 
 
 def _engine() -> Engine:
@@ -92,3 +115,6 @@ def contents() -> tuple[bytes, ...]:
 
 
 SNAPSHOTS = _snapshots()
+CONTROLS = tuple(
+    encode(Logged(received_ms=NOW, at={"p1": 5000}, control=said)) for said in (WORK, VERDICT)
+)

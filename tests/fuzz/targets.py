@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import door_bundle
 import door_config
+import door_fleet
 import door_payload
 import door_state
 
@@ -43,7 +44,11 @@ TARGETS = {
     "payload-json": Target(door_payload.payload_json, door_payload.JSON, PAYLOAD, weight=2.0),
     "payload-number": Target(door_payload.payload_number, door_payload.NUMBERS, PAYLOAD),
     "payload-influx": Target(
-        door_payload.payload_influx, door_payload.INFLUX, (*PAYLOAD, "influx")
+        door_payload.payload_influx,
+        door_payload.INFLUX,
+        (*PAYLOAD, "influx"),
+        most=1024,
+        weight=0.5,
     ),
     "topics": Target(door_payload.topics, door_payload.TOPICS, ("topics",)),
     "times": Target(door_payload.times, door_payload.TIMES, ("timestamps", "json_path")),
@@ -57,6 +62,7 @@ TARGETS = {
         door_bundle.model_file, (door_bundle.TINY_MODEL,), ("modelfile",), most=16384, weight=0.5
     ),
     "journal": Target(door_state.journal, door_state.contents(), ("journal",)),
+    "control": Target(door_state.control, door_state.CONTROLS, ("control",)),
     "inflate": Target(door_state.inflated, door_state.BLOBS, ("journal",)),
     "snapshot": Target(door_state.snapshot, door_state.SNAPSHOTS, ENGINE, weight=0.5),
     "config": Target(
@@ -66,4 +72,6 @@ TARGETS = {
         most=4096,
         weight=0.5,
     ),
+    "rollout": Target(door_fleet.rollout, door_fleet.ROLLOUTS, ("delivery.assignment",)),
+    "delivery-topic": Target(door_fleet.delivery_topic, door_fleet.TOPICS, ("delivery.wire",)),
 }

@@ -101,6 +101,11 @@ def test_what_is_no_line_of_the_log_is_refused(line: bytes) -> None:
         controls.decode(line)
 
 
+def test_a_line_that_is_no_utf8_is_refused() -> None:
+    with pytest.raises(StoreError, match="control log"):
+        controls.decode(b'{"control": "\xa4"}')
+
+
 def test_a_cancelled_window_is_not_its_announcement() -> None:
     window = Maintenance(id="7", time_ms=START, asset="a", start_ms=START, end_ms=START + 1)
     again = Maintenance(id="7", time_ms=START + 9, asset="a", start_ms=START, end_ms=START + 1)

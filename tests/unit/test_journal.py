@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from offbeat_edge.control import Rename
 from offbeat_edge.errors import StoreError
 from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder
-from offbeat_edge.schema import Sample
+from offbeat_edge.schema import MAX_EVENT_MS, Sample
 
 names = st.text("abc.é", min_size=1, max_size=4)
 samples = st.builds(
     Sample,
     asset=names,
-    time_ms=st.integers(-(2**53), 2**53),
+    time_ms=st.integers(-MAX_EVENT_MS, MAX_EVENT_MS),
     values=st.dictionaries(names, st.floats(allow_nan=False, allow_infinity=False), max_size=4),
     own_time=st.booleans(),
 )
@@ -115,3 +115,9 @@ def test_samples_silences_and_controls_come_back_in_the_order_they_were_told(
 def flat(steps: list[Step]) -> list[Sample | int | Rename]:
     """Samples one by one: how they were batched is not kept."""
     return [item for step in steps for item in (step if isinstance(step, list) else [step])]
+
+
+def test_a_time_that_no_date_can_write_is_damage() -> None:
+    blob = JournalEncoder().encode(Entry([Sample("p1", 1 << 50, {"flow": 1.0})], [], []))
+    with pytest.raises(StoreError, match="damaged"):
+        JournalDecoder().decode(blob)

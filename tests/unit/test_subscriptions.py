@@ -109,3 +109,9 @@ def test_what_a_session_holds_survives_a_restart(tmp_path: Path) -> None:
     assert subscriptions.load(path) == ["plant/+", "é"]
     path.write_bytes(b"{")
     assert subscriptions.load(path) == []
+
+
+def test_a_file_that_is_no_utf8_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "held.json"
+    path.write_bytes(b'["plant/\xa4"]')
+    assert subscriptions.load(path) == []

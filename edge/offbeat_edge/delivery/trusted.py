@@ -46,7 +46,7 @@ def read(path: Path) -> Trusted:
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=Trusted)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError):  # ValueError: of msgspec, and of bytes that are no UTF-8
         return Trusted()
 
 
