@@ -45,6 +45,7 @@ DropReason = Literal[  # a sample was read, and is of no use
 Failure = Literal["internal"]  # we failed, not the message
 REASONS: frozenset[str] = frozenset((*get_args(Reason), *get_args(DropReason), *get_args(Failure)))
 MAX_SHOWN = 60  # characters of a message's own text in a detail
+MAX_ESCAPED = 120  # characters they may take once escaped: an odd one takes ten
 
 
 class Refused(Exception):  # noqa: N818 - reads as what it is
@@ -68,7 +69,8 @@ def shown(value: object) -> str:
     True
     """
     if isinstance(value, str):
-        return repr(value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 1] + "…")
+        text = repr(value if len(value) <= MAX_SHOWN else value[: MAX_SHOWN - 1] + "…")
+        return text if len(text) <= MAX_ESCAPED else text[: MAX_ESCAPED - 1] + "…"
     if isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
     if isinstance(value, int) and value.bit_length() > 128:

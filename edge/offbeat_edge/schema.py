@@ -110,7 +110,7 @@ class AssetState(msgspec.Struct, frozen=True, kw_only=True):
     asset: str
     state: State
     since: str
-    since_ms: EventMs
+    since_ms: int
     reasons: tuple[str, ...] = ()
     alert: str | None = None
     score: float | None = None

@@ -3,8 +3,8 @@
 One child process a target, one after the other, each with a limit of memory
 (RLIMIT_AS) and of time for an input; corpora grow in a folder of their own
 and seed the next run when ``--corpus`` keeps them.  The first input that does
-what its door does not allow ends the run with exit code 1; it lies in the
-corpus folder as ``crash-*`` and is repeated by ``--target NAME --repeat FILE``.
+what its door does not allow ends its target, and the run's exit code is 1; it
+lies in the corpus folder as ``crash-*`` and is repeated by ``--target NAME --repeat FILE``.
 The last line of the output holds the figures.
 """
 
@@ -38,13 +38,14 @@ class Figures(NamedTuple):
 
 
 def main() -> int:
-    """Fuzz; return 1 at the first finding."""
+    """Fuzz; return 1 when anything was found."""
     args = _arguments()
     if args.child:
         return _child(args)
     folder = args.corpus or Path(tempfile.mkdtemp(prefix="offbeat-fuzz-"))
     shares = _shares(args.target)
     found: dict[str, Figures] = {}
+    broken = 0
     for name, share in shares.items():
         limit = [f"-runs={int(args.inputs * share)}"] if args.inputs else []
         limit += [f"-max_total_time={max(1, int(args.seconds * share))}"] if args.seconds else []
@@ -53,11 +54,11 @@ def main() -> int:
         sys.stdout.write(f"{name}: {found[name]._asdict()}\n")
         sys.stdout.flush()
         if code:
-            sys.stdout.write(f"{text[-6000:]}\n{name}: exit code {code}, see {folder / name}\n")
-            return 1
+            broken = 1
+            sys.stdout.write(f"{text[-4000:]}\n{name}: exit code {code}, see {folder / name}\n")
     total = sum(figures.inputs for figures in found.values())
     sys.stdout.write(json.dumps({"inputs": total, **{n: list(f) for n, f in found.items()}}) + "\n")
-    return 0
+    return broken
 
 
 def _arguments() -> argparse.Namespace:

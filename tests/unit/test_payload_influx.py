@@ -77,3 +77,10 @@ def test_what_is_written_is_read(
 @given(st.text(st.sampled_from('ma,=\\" \n#1.i'), max_size=40))
 def test_any_text_is_read_to_its_end(text: str) -> None:
     assert len(list(lines(text))) <= text.count("\n") + 1
+
+
+def test_a_refusal_is_short_however_odd_the_characters() -> None:
+    odd = "q b=" + "\U000e0001" * 60 + "\n"
+    (refused,) = lines(odd)
+    assert isinstance(refused, Refused)
+    assert len(refused.detail) < 200
