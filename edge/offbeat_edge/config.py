@@ -156,6 +156,15 @@ class HomeAssistant(msgspec.Struct, frozen=True, kw_only=True):
     prefix: Name = "homeassistant"
 
 
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """``[metrics]``: what Prometheus may read."""
+
+    host: Text = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="an integer from 1 to 65535, or 0: nothing")
+    ] = 0
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """``[limits]``: bounds on what others can make us use."""
 
@@ -188,6 +197,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     trust: Trust = Trust()
     publish: Publish = Publish()
     homeassistant: HomeAssistant = HomeAssistant()
+    metrics: Metrics = Metrics()
     limits: Limits = Limits()
     log: Log = Log()
 

@@ -11,6 +11,7 @@ be waiting for them.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from offbeat_edge.homeassistant import Discovery
     from offbeat_edge.link import Link, Message
     from offbeat_edge.log import Log
+    from offbeat_edge.metrics import Exporter
     from offbeat_edge.notify import Notifier
     from offbeat_edge.outbox import Outbox
     from offbeat_edge.payload import Decoder
@@ -43,6 +45,7 @@ POLL_S = 0.25  # the longest sleep of an idle loop
 QUIET = ("surplus",)  # counted, not said: a sensor faster than the grid is no news
 IDLE_MS = 250  # of connected silence, counted at a time
 SESSION_LOST_S = 3600.0  # for so long health speaks of a session the broker lost
+METRICS_S = 5.0  # between two looks at ourselves, for Prometheus
 CHORES_S = 1.0  # between two rounds of chores
 MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or overloaded
 
@@ -64,6 +67,7 @@ class Parts(NamedTuple):
     probe: Probe
     watchdog: Watchdog
     discovery: Discovery | None = None  # by Home Assistant
+    metrics: Exporter | None = None  # for Prometheus
     chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
 
 
@@ -113,7 +117,7 @@ class Daemon:
         self._heard_at = self._turned_at = self._committed_at = self._started
         self._listening = False  # connected and drained at the last turn
         self._silent_ms = 0.0  # not yet told to the engine
-        self._health_at = self._chores_at = self._started
+        self._health_at = self._chores_at = self._metrics_at = self._started
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -150,6 +154,8 @@ class Daemon:
         self._publish()
         self._parts.link.close(b"stopped")
         self._parts.durable.close()
+        if self._parts.metrics is not None:
+            self._parts.metrics.close()
         self._parts.log.info("stopped", **self._tally.counters)
 
     def _patience(self) -> float:
@@ -242,6 +248,8 @@ class Daemon:
         self._alerted = False
         if not self._parts.durable.commit(delivered=delivered, snapshot=snapshot):
             return
+        if self._parts.metrics is not None:
+            self._parts.metrics.committed(self._parts.durable.commit_s)
         if self._parts.durable.problem is None:
             self._parts.outbox.committed(delivered)
         owed, self._owed = self._owed, []
@@ -256,6 +264,12 @@ class Daemon:
             payload = msgspec.json.encode(self.health())
             self._parts.link.publish(self._parts.topics.health, payload, qos=1, retain=True)
 
+    def _measure(self) -> None:
+        if self._parts.metrics is not None and self._now() >= self._metrics_at:
+            self._metrics_at = self._now() + METRICS_S
+            states = Counter(str(state.state) for state in self._parts.durable.states())
+            self._parts.metrics.update(self.health(), states)
+
     def _sift(self, messages: list[Message]) -> Sequence[Message]:
         """Let those who look for a word of their own have it; return the rest."""
         rest = self._parts.probe.sift(messages)
@@ -264,6 +278,7 @@ class Daemon:
     def _do_chores(self) -> None:
         if self._now() >= self._chores_at:
             self._chores_at = self._now() + CHORES_S
+            self._measure()
             if self._parts.discovery is not None and self._parts.link.ready:
                 self._parts.discovery.turn(s.asset for s in self._parts.durable.states())
             for chore in self._parts.chores:

@@ -34,6 +34,8 @@ TOLD = {
     "windows": "windows judged",
     "alerts": "alert events",
     "gaps": "holes in an asset's event time",
+    "laps": "golden windows that walked the whole way, which feeds the watchdog",
+    "commands": "commands taken",
     "commits": "transactions",
     "published": "alert events that the broker took",
     "clock_steps": "steps of the wall clock",

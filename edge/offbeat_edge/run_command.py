@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.health import ModelHealth
     from offbeat_edge.log import Log
+    from offbeat_edge.metrics import Exporter
     from offbeat_edge.model import Model
 
 STATE_FILE = "state.db"
@@ -126,6 +127,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             faulty=models.put_aside,
         ),
         discovery=_discovery(config, topics, link),
+        metrics=_metrics(config),
         chores=chores,
     )
     daemon = Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
@@ -149,6 +151,17 @@ def _discovery(config: Config, topics: Topics, link: Link) -> homeassistant.Disc
         gateway=config.gateway.id,
         scores=config.publish.score,
     )
+
+
+def _metrics(config: Config) -> Exporter | None:
+    if not config.metrics.port:
+        return None
+    try:
+        from offbeat_edge.metrics import Exporter  # noqa: PLC0415 - an extra, and a cost
+    except ModuleNotFoundError as error:
+        need = f"metrics.port: needs {error.name}: pip install 'offbeat[metrics]'"
+        raise ConfigError([need]) from error
+    return Exporter(host=config.metrics.host, port=config.metrics.port)
 
 
 def _dry(parts: Parts) -> bool:
