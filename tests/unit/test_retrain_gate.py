@@ -58,7 +58,8 @@ def decided(
     return judge(
         Evidence(
             grounds=(ground("recent", *recent), ground("older", *older)), incidents=incidents,
-            budget_per_week=1.0, window_ms=640_000, seed=1,
+            budget_per_week=1.0,
+            promised_per_week=1.0, window_ms=640_000, seed=1,
         )
     )  # fmt: skip
 
@@ -196,7 +197,7 @@ def few(whole: Ground, blocks: int) -> Ground:
 def test_too_few_rows_decide_nothing() -> None:
     grounds = (few(ground("recent", SAME, BETTER), 8), ground("older", SAME, BETTER))
     verdict = judge(Evidence(grounds=grounds, incidents=(), budget_per_week=1.0,
-                             window_ms=1000, seed=0))  # fmt: skip
+                             promised_per_week=1.0, window_ms=1000, seed=0))  # fmt: skip
     assert verdict.decision == "insufficient"
     assert "expected 12 blocks of recent normal rows, got 8" in verdict.why
 
@@ -206,7 +207,7 @@ def test_a_difference_that_may_be_worse_decides_nothing() -> None:
     wild = replace(SAME, faulty=SAME.faulty * rng.lognormal(0.0, 0.8, size=BLOCKS)[CASES.block])
     grounds = tuple(few(ground(name, SAME, wild), 14) for name in ("recent", "older"))
     verdict = judge(Evidence(grounds=grounds, incidents=(), budget_per_week=1.0,
-                             window_ms=1000, seed=0))  # fmt: skip
+                             promised_per_week=1.0, window_ms=1000, seed=0))  # fmt: skip
     assert verdict.decision != "promote"
 
 

@@ -67,8 +67,26 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """A trained network to go on from: its sizes, its weights in Keras' order, its inputs."""
+
+    spec: NetworkSpec
+    weights: list[Floats32]
+    sensors: tuple[str, ...]
+
+    def lacks(self, prepared: Prepared) -> str | None:
+        """Say why the network does not suit these rows; None when it does."""
+        sensors = tuple(sensor.name for sensor in prepared.sensors)
+        if sensors != self.sensors:
+            return f"expected the sensors {', '.join(self.sensors)}, got {', '.join(sensors)}"
+        if self.spec.window != prepared.plan.window:
+            return f"expected a window of {self.spec.window}, got {prepared.plan.window}"
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What can be set; None means "choose from the data"."""
+    """What can be set; None means "choose from the data", or "from random weights"."""
 
     name: str
     period_ms: int | None = None
@@ -78,6 +96,7 @@ class FitOptions:
     epochs: int | None = None
     budget_per_week: float = ALERT_BUDGET
     seed: int = 0
+    start: Start | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +131,7 @@ class Fitted:
     parity: parity.Parity
     comparison: compare.Comparison
     seconds: float
+    cold: str | None = None  # why it did not start from ``options.start``; None: it did
     warnings: tuple[str, ...] = field(default=())
 
 
@@ -130,8 +150,12 @@ def fit(
     on.stage("aligning to the time grid")
     prepared, divided = divide(history, health, period_ms=options.period_ms,
                                window=options.window, stride=options.stride)  # fmt: skip
-    spec = choose_network(prepared, divided[0], options)
-    held, trained, last = _train_all(divided, prepared, spec, options, on)
+    cold = "nothing to start from" if options.start is None else options.start.lacks(prepared)
+    start = options.start if cold is None else None
+    spec = start.spec if start else choose_network(prepared, divided[0], options)
+    keras.utils.set_random_seed(options.seed)
+    school = _School(spec=spec, seed=options.seed, on=on, start=start)
+    held, trained, last = _train_all(divided, prepared, school, options, on)
     holdout = _join(held, divided, prepared)
     on.stage("calibrating")
     calibration = calibrate(
@@ -149,7 +173,7 @@ def fit(
     return Fitted(
         options=options, history=history, health=health, prepared=prepared, spec=spec,
         trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
-        comparison=comparison, seconds=time.monotonic() - begun,
+        comparison=comparison, seconds=time.monotonic() - begun, cold=cold,
         warnings=(*prepared.warnings, *_doubts(prepared, holdout, calibration, comparison)),
     )  # fmt: skip
 
@@ -170,12 +194,10 @@ def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> Net
 
 
 def _train_all(
-    divided: list[Split], prepared: Prepared, spec: NetworkSpec, options: FitOptions, on: Progress
+    divided: list[Split], prepared: Prepared, school: _School, options: FitOptions, on: Progress
 ) -> tuple[list[Floats], list[Trained], Trained]:
     """Train a network a split, and one on everything when there are several."""
     most = options.epochs or EPOCHS
-    keras.utils.set_random_seed(options.seed)
-    school = _School(spec=spec, seed=options.seed, on=on)
     trained, held = [], []
     for split in divided:
         on.stage(f"training ({split.name} held out)")
@@ -193,8 +215,8 @@ def _train_all(
 class _School:
     """Trains networks of one shape, each from the same start."""
 
-    def __init__(self, *, spec: NetworkSpec, seed: int, on: Progress) -> None:
-        self._spec, self._seed, self._on = spec, seed, on
+    def __init__(self, *, spec: NetworkSpec, seed: int, on: Progress, start: Start | None) -> None:
+        self._spec, self._seed, self._on, self._start = spec, seed, on, start
         self._shared = SharedGraph(build(spec, seed))
 
     def teach(
@@ -202,6 +224,8 @@ class _School:
     ) -> Trained:
         shared, spec = self._shared, self._spec
         shared.restart()
+        if self._start is not None:
+            shared.set_weights(self._start.weights)
         sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
         _set_linear(shared.model, linear_path(sample), spec.rank)
         losses = train(

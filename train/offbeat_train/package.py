@@ -22,6 +22,7 @@ from offbeat_edge.manifest import Manifest, RuntimeCheck
 from offbeat_edge.schema import AlertRule, Lineage, ModelSpec
 from offbeat_train.compare import FAULTS
 from offbeat_train.errors import ExportError
+from offbeat_train.retrain.drift import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,14 @@ EPSILON_MOST = 0.5
 CHUNK = 1 << 20  # bytes hashed at a time
 
 
+class Origin(NamedTuple):
+    """Where data that came from no file came from."""
+
+    version: str  # of the model
+    data_sha256: str
+    config: dict[str, object]  # what rebuilds it, in plain JSON values
+
+
 class Answers(NamedTuple):
     """Golden windows and the runtimes that were asked."""
 
@@ -52,14 +61,16 @@ class Answers(NamedTuple):
     epsilon: float
 
 
-def write(path: Path, fitted: Fitted, *, now: datetime) -> str:
+def write(path: Path, fitted: Fitted, *, now: datetime, origin: Origin | None = None) -> str:
     """Write the bundle; returns its identity (SHA-256 of the manifest, hex)."""
     answers = ask(fitted)
     members = {bundle.MODEL: fitted.trained.tflite, bundle.GOLDEN: golden.encode(answers.golden)}
-    return bundle.write(path, describe(fitted, answers, now=now), members)
+    return bundle.write(path, describe(fitted, answers, now=now, origin=origin), members)
 
 
-def describe(fitted: Fitted, answers: Answers, *, now: datetime) -> Manifest:
+def describe(
+    fitted: Fitted, answers: Answers, *, now: datetime, origin: Origin | None = None
+) -> Manifest:
     """Fill in the manifest."""
     plan, calibration = fitted.prepared.plan, fitted.calibration
     step = plan.stride * plan.period_ms
@@ -68,9 +79,11 @@ def describe(fitted: Fitted, answers: Answers, *, now: datetime) -> Manifest:
         for key, value in msgspec.to_builtins(calibration).items()
         if key not in ("detector", "fallback", "threshold")
     }
+    about |= _references(fitted)
     return Manifest(
         model=ModelSpec(
-            name=fitted.options.name, version=f"{now:%Y%m%dT%H%M%SZ}",
+            name=fitted.options.name,
+            version=origin.version if origin else f"{now:%Y%m%dT%H%M%SZ}",
             created=f"{now:%Y-%m-%dT%H:%M:%SZ}", period_ms=plan.period_ms, window=plan.window,
             stride=plan.stride, hold_ms=plan.hold_ms,
         ),
@@ -82,12 +95,26 @@ def describe(fitted: Fitted, answers: Answers, *, now: datetime) -> Manifest:
         calibration=about,
         # Two windows in a row open an alert; a window of calm ends it.
         alert=AlertRule(min_duration_ms=step, clear_ms=plan.window * plan.period_ms),
-        lineage=lineage(fitted),
+        lineage=lineage(fitted, origin),
         runtimes=answers.runtimes,
     )  # fmt: skip
 
 
-def lineage(fitted: Fitted) -> Lineage:
+def _references(fitted: Fitted) -> dict[str, object]:
+    """Describe inputs and held-out scores, scaled, so that drift can be told from the bundle."""
+    calibration, sensors = fitted.calibration, fitted.prepared.sensors
+    detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
+    scores = detector.score(fitted.holdout.windows, fitted.holdout.recon).score
+    return {
+        "scores": msgspec.to_builtins(reference(scores)),
+        "inputs": {
+            sensor.name: msgspec.to_builtins(reference(fitted.prepared.rows[:, index]))
+            for index, sensor in enumerate(sensors)
+        },
+    }
+
+
+def lineage(fitted: Fitted, origin: Origin | None = None) -> Lineage:
     """Say where the model comes from, in plain JSON values."""
     history, spec, losses = fitted.history, fitted.spec, fitted.trained.losses
     comparison = fitted.comparison
@@ -97,7 +124,8 @@ def lineage(fitted: Fitted) -> Lineage:
         "folds": len(fitted.splits), "files": [path.name for path in history.paths],
         "rows": history.rows, "excluded": history.excluded,
         "complete_rows": len(fitted.prepared.rows), "assets": list(history.assets),
-        "time": history.time_said,
+        "time": history.time_said, "from_ms": int(fitted.prepared.times_ms.min()),
+        "to_ms": int(fitted.prepared.times_ms.max()), "cold": fitted.cold,
     }  # fmt: skip
     metrics: dict[str, object] = {
         "epochs": len(losses.loss), "loss": losses.loss[losses.best],
@@ -106,9 +134,9 @@ def lineage(fitted: Fitted) -> Lineage:
         "pca_as_good": comparison.pca_as_good, "warnings": list(fitted.warnings),
     }  # fmt: skip
     return Lineage(
-        data_sha256=digest(history.paths),
+        data_sha256=origin.data_sha256 if origin else digest(history.paths),
         code_version=__version__,
-        config=config,
+        config=config | (origin.config if origin else {}),
         metrics=metrics,
         seed=fitted.options.seed,
     )

@@ -20,10 +20,9 @@ from offbeat_edge.interpreter import BATCH
 from offbeat_edge.schema import iso
 from offbeat_train import report_figures as figures
 from offbeat_train.health_view import interval, verdict
-from offbeat_train.report_page import PAGE
+from offbeat_train.report_page import PAGE, bullets, section, table, terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -87,8 +86,8 @@ def _summary(fitted: Fitted, bundle: Path, digest: str) -> str:
         ("seed", str(fitted.options.seed)),
         ("time taken", f"{fitted.seconds:.0f} s"),
     ]  # fmt: skip
-    warnings = _list(fitted.warnings, "warning") or "<p>No doubts.</p>"
-    return _section("Verdict", warnings, _facts(facts))
+    warnings = bullets(fitted.warnings, "warning") or "<p>No doubts.</p>"
+    return section("Verdict", warnings, terms(facts))
 
 
 def _data(fitted: Fitted) -> str:
@@ -107,14 +106,14 @@ def _data(fitted: Fitted) -> str:
     center = np.array([sensor.center for sensor in prepared.sensors])
     scale = np.array([sensor.scale for sensor in prepared.sensors])
     kept = np.linspace(0, len(prepared.rows) - 1, min(len(prepared.rows), 200_000)).astype(np.intp)
-    return _section(
+    return section(
         "Data",
         f"<p>{history.rows} rows read, {history.excluded} left out, {len(prepared.rows)} complete "
         "rows on the time grid.</p>",
-        _list((*history.warnings, *health.warnings)[:NOTES_SHOWN], "warning"),
-        _list(history.notes[:NOTES_SHOWN], "note"),
-        _table(ASSET_HEADS, assets),
-        _table(SENSOR_HEADS, sensors),
+        bullets((*history.warnings, *health.warnings)[:NOTES_SHOWN], "warning"),
+        bullets(history.notes[:NOTES_SHOWN], "note"),
+        table(ASSET_HEADS, assets),
+        table(SENSOR_HEADS, sensors),
         figures.series(names, prepared.times_ms[kept], prepared.run[kept],
                        prepared.rows[kept] * scale + center),
     )  # fmt: skip
@@ -130,7 +129,7 @@ def _training(fitted: Fitted) -> str:
         "that never saw it, and the threshold comes from these. The network delivered was then "
         "trained on everything, for as long as those took; its validation loss is not held out."
     )
-    return _section(
+    return section(
         "Training",
         f"<p>{how} Errors are in squares of the sensors' standard deviations.</p>",
         figures.loss_curve(losses.loss, losses.validation),
@@ -144,7 +143,7 @@ def _reconstructions(fitted: Fitted, scores: Floats) -> str:
     center = np.array([sensor.center for sensor in sensors])
     scale = np.array([sensor.scale for sensor in sensors])
     titles = [f"typical (score {scores[chosen[0]]:.2f})", f"worst (score {scores[chosen[1]]:.2f})"]
-    return _section(
+    return section(
         "Reconstructions",
         "<p>Two held-out windows, as measured and as the integer model gives them back.</p>",
         figures.windows([s.name for s in sensors], holdout.windows[chosen] * scale + center,
@@ -157,7 +156,7 @@ def _errors(fitted: Fitted, scores: Floats) -> str:
     names = [sensor.name for sensor in fitted.prepared.sensors]
     unjudged = [sensor.name for sensor in fitted.prepared.sensors if not sensor.scored]
     said = f"<p>Inputs that are not judged: {escape(', '.join(unjudged))}.</p>" if unjudged else ""
-    return _section(
+    return section(
         "Errors and threshold",
         figures.distribution(scores, comparison.pca_scores),
         figures.scores_in_time(scores),
@@ -175,9 +174,9 @@ def _parity(fitted: Fitted) -> str:
         ("between them", f"{parity.difference:.4f}"),
         ("scores differ by", f"{parity.score_difference:.4f}, at worst {parity.score_worst:.4f}"),
     ]  # fmt: skip
-    return _section(
+    return section(
         "Integers against floats",
-        _facts(facts),
+        terms(facts),
         figures.parity(parity.float_scores, parity.integer_scores),
     )
 
@@ -190,14 +189,14 @@ def _baseline(fitted: Fitted) -> str:
          f"{row.network:.0%}", f"{row.pca:.0%}", f"{row.named:.0%}")
         for row in comparison.caught
     ]  # fmt: skip
-    return _section(
+    return section(
         "Against windowed PCA",
-        _list((comparison.verdict,), kind),
+        bullets((comparison.verdict,), kind),
         "<p>Faults were put into one sensor of held-out windows; sizes are in the sensor's "
         "standard deviations. Untouched windows above the threshold: "
         f"{comparison.network_alarms:.2%} (network), {comparison.pca_alarms:.2%} (PCA).</p>",
         figures.caught(comparison.caught),
-        _table(("fault", "size", "network", "PCA", "right sensor named"), rows),
+        table(("fault", "size", "network", "PCA", "right sensor named"), rows),
     )
 
 
@@ -211,7 +210,7 @@ def _speed(fitted: Fitted, bundle: Path) -> str:
         (f"{BATCH} windows at once", f"{many:.3f} ms a window"),
         ("measured with", f"{runtime.name} {runtime.version} on {runtime.arch}"),
     ]
-    return _section("Size and speed", _facts(facts))
+    return section("Size and speed", terms(facts))
 
 
 def _time_of(fitted: Fitted, count: int) -> float:
@@ -224,30 +223,3 @@ def _time_of(fitted: Fitted, count: int) -> float:
         fitted.trained.interpreter.reconstruct(windows)
         taken.append(time.perf_counter() - begun)
     return float(np.median(taken)) * 1000.0 / count
-
-
-# ---------------------------------------------------------------------- HTML
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
-
-
-def _list(items: Iterable[str], kind: str) -> str:
-    lines = "".join(f"<li>{escape(item)}</li>" for item in items)
-    return f'<ul class="{kind}">{lines}</ul>' if lines else ""
-
-
-def _facts(facts: Sequence[tuple[str, str]]) -> str:
-    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in facts)
-    return f"<dl>{lines}</dl>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return (
-        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
-    )

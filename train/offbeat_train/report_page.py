@@ -1,8 +1,13 @@
-"""The report's empty page: style and frame, nothing else."""
+"""A report's empty page and what stands on it: style, frame, sections, tables."""
 
 from __future__ import annotations
 
+from html import escape
 from string import Template
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -47,3 +52,31 @@ $body
 </body>
 </html>
 """)
+
+
+def section(title: str, *parts: str) -> str:
+    """Put HTML parts below a heading."""
+    return f"<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def bullets(texts: Iterable[str], kind: str) -> str:
+    """List texts of a kind: "warning" or "note"; nothing for none."""
+    lines = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<ul class="{kind}">{lines}</ul>' if lines else ""
+
+
+def terms(facts: Sequence[tuple[str, str]]) -> str:
+    """List names and what is said of them."""
+    lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(said)}</dd>" for name, said in facts)
+    return f"<dl>{lines}</dl>"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Make a table that scrolls within the page."""
+    top = "".join(f"<th>{escape(head)}</th>" for head in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    )

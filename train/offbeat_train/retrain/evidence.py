@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 GroundName = Literal["recent", "older"]
+CERTAIN = 1e6  # the strength of what needs no threshold: a sensor called faulty
 
 
 def strength(scores: Floats, *, windows: int) -> float:
@@ -41,7 +42,7 @@ class Side:
 
     normal: Floats  # (B,) strength of each block as it was
     sick: Bools  # (B,) a sensor was called faulty in it
-    faulty: Floats  # (C,) strength of each fault; inf where the sensor was called faulty
+    faulty: Floats  # (C,) strength of each fault; CERTAIN where a sensor was called faulty
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,7 @@ class Evidence:
 
     grounds: tuple[Ground, ...]
     incidents: tuple[Incident, ...]
-    budget_per_week: float  # false alarms a week and asset
+    budget_per_week: float  # false alarms a week and asset that were asked for
+    promised_per_week: float  # that calibration could vouch for
     window_ms: int
     seed: int

@@ -1,0 +1,93 @@
+"""A fleet's past in memory, from the simulated plant: quick to learn, real enough to judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from offbeat_broker.plant import Plant
+from offbeat_train.history import History
+from offbeat_train.recordings import Recording
+from offbeat_train.retrain.holdout import select
+from offbeat_train.retrain.job import JobOptions
+from offbeat_train.retrain.measure import Stretch
+from offbeat_train.retrain.past import Said, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offbeat_broker.faults import Fault
+
+BEGIN_MS = 1_736_121_600_000  # 2025-01-06T00:00Z, a Monday
+PERIOD_MS = 60_000
+DAY_MS = 86_400_000
+SENSORS = ("current", "flow", "pressure")
+OPTIONS = JobOptions(window=16, units=(8,), epochs=3, seed=1)
+
+
+class Silent:
+    """Hears of progress and says nothing."""
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def epoch(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        pass
+
+
+class MemoryPast:
+    """Rows in memory; incidents and words of people as they are set."""
+
+    def __init__(self, rows: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+        self.rows = rows
+        self.confirmed: list[Span] = []
+        self.words = Said(0, 0)
+
+    def assets(self) -> Sequence[str]:
+        return sorted(self.rows)
+
+    def normal(self, assets: Sequence[str], *, start_ms: int | None, end_ms: int | None) -> History:
+        found = {}
+        for name in assets:
+            times, values = self.rows[name]
+            kept = (times >= (start_ms or 0)) & (times < (end_ms or 2**62))
+            for span in self.confirmed:
+                kept &= (span.asset != name) | (times < span.start_ms) | (times >= span.end_ms)
+            whole = Recording(times_ms=times, values=values, row=np.arange(len(times)))
+            found[name] = select(whole, kept)
+        rows = sum(len(one.times_ms) for one in found.values())
+        return History(
+            assets=found, sensors=SENSORS, paths=(Path("memory"),), rows=rows, excluded=0,
+            duplicates=0, time_said="as told", has_time=True,
+            row_asset=np.zeros(0, np.int64), row_record=np.zeros(0, np.int64), notes=(),
+            warnings=(),
+        )  # fmt: skip
+
+    def raw(self, asset: str, names: Sequence[str], *, start_ms: int, end_ms: int) -> Stretch:
+        times, values = self.rows[asset]
+        kept = (times >= start_ms) & (times < end_ms)
+        return Stretch(times[kept], values[kept][:, [SENSORS.index(name) for name in names]])
+
+    def incidents(self, assets: Sequence[str], *, end_ms: int | None) -> list[Span]:
+        return [span for span in self.confirmed if span.asset in assets]
+
+    def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
+        return self.words
+
+
+def plant_rows(
+    *, pumps: int = 2, days: float = 4.0, first_day: float = 0.0, faults: Sequence[Fault] = ()
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Rows of each pump: (times (N,), values (N, 3))."""
+    plant = Plant(seed=7, pumps=pumps)
+    found = plant.history(
+        start_ms=BEGIN_MS + round(first_day * DAY_MS), duration_ms=round(days * DAY_MS),
+        period_ms=PERIOD_MS, schedule=faults,
+    )  # fmt: skip
+    columns = [found.sensors.index(name) for name in SENSORS]
+    return {
+        name: (found.time_ms, found.values[index][:, columns])
+        for index, name in enumerate(found.assets)
+    }

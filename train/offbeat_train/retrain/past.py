@@ -1,0 +1,90 @@
+"""What a job needs of the lake: normal rows, incidents, and what people said.
+
+Rules: a `Past` is all that the rest of retraining knows of a lake.  An
+incident is a stretch somebody confirmed; its span is what was said, or else
+its alert's.  An anomaly alert that nobody confirmed counts as an alarm.
+
+>>> past = LakePast(open_lake("/var/lib/offbeat/lake"))  # doctest: +SKIP
+>>> past.normal(("pump1",), start_ms=None, end_ms=None).rows  # doctest: +SKIP
+60480
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from offbeat_train.history import History
+    from offbeat_train.retrain.measure import Stretch
+
+
+class Span(NamedTuple):
+    """A stretch of one asset's time, [start, end) in epoch ms."""
+
+    asset: str
+    start_ms: int
+    end_ms: int
+
+
+class Said(NamedTuple):
+    """What became of the alerts of a stretch of time."""
+
+    alarms: int  # anomaly alerts that nobody confirmed
+    false_alarms: int  # alerts that people called false
+
+
+class Past(Protocol):
+    """The history of a fleet."""
+
+    def assets(self) -> Sequence[str]:
+        """Every asset's name."""
+        ...
+
+    def normal(self, assets: Sequence[str], *, start_ms: int | None, end_ms: int | None) -> History:
+        """Normal rows: no confirmed anomalies, no maintenance; false alarms are normal."""
+        ...
+
+    def raw(self, asset: str, names: Sequence[str], *, start_ms: int, end_ms: int) -> Stretch:
+        """One asset's rows as they came, columns as ``names``."""
+        ...
+
+    def incidents(self, assets: Sequence[str], *, end_ms: int | None) -> list[Span]:
+        """What people confirmed, in order of asset and time."""
+        ...
+
+    def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
+        """Count alerts since."""
+        ...
+
+
+def digest(history: History) -> str:
+    """SHA-256 of a history's rows: sensors, assets, times, values and cuts; hex.
+
+    NaN has one form, so the same rows give the same digest whatever file
+    held them.
+    """
+    total = hashlib.sha256("\0".join(history.sensors).encode())
+    for name in sorted(history.assets):
+        recording = history.assets[name]
+        values = np.where(np.isnan(recording.values), np.nan, recording.values)
+        total.update(f"\0\0{name}\0{len(values)}".encode())
+        for array, form in ((recording.times_ms, "<i8"), (values, "<f8"), (recording.cuts, "<i8")):
+            total.update(np.ascontiguousarray(array, dtype=form).tobytes())
+    return total.hexdigest()
+
+
+def covered_ms(history: History, *, since_ms: int | None, most_gap_ms: int) -> int:
+    """Time that rows after ``since_ms`` cover, summed over assets; gaps left out."""
+    total = 0
+    for recording in history.assets.values():
+        for stretch in recording.stretches():
+            times = recording.times_ms[stretch]
+            times = times if since_ms is None else times[times > since_ms]
+            steps = np.diff(times)
+            total += int(steps[steps <= most_gap_ms].sum())
+    return total
