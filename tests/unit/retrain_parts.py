@@ -16,7 +16,7 @@ from offbeat_train.retrain.measure import Stretch
 from offbeat_train.retrain.past import Said, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from offbeat_broker.faults import Fault
 
@@ -71,10 +71,11 @@ class MemoryPast:
         return Stretch(times[kept], values[kept][:, [SENSORS.index(name) for name in names]])
 
     def incidents(self, assets: Sequence[str], *, end_ms: int | None) -> list[Span]:
-        return [span for span in self.confirmed if span.asset in assets]
+        until = end_ms or 2**62
+        return [s for s in self.confirmed if s.asset in assets and s.start_ms < until]
 
     def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
-        return self.words
+        return self.words if assets and start_ms >= 0 else Said(0, 0)
 
 
 def plant_rows(
@@ -91,3 +92,42 @@ def plant_rows(
         name: (found.time_ms, found.values[index][:, columns])
         for index, name in enumerate(found.assets)
     }
+
+
+def drifted(
+    rows: dict[str, tuple[np.ndarray, np.ndarray]], from_day: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A new regime from a day on: less flow at more pressure, on every pump."""
+    return _changed(rows, from_day, lambda _, v, sd: v + np.array([0.0, -1.0, 1.5]) * sd)
+
+
+def poisoned(
+    rows: dict[str, tuple[np.ndarray, np.ndarray]], from_day: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """A flow meter that comes loose and holds again, from a day on, and nobody says so."""
+
+    def loose(t: np.ndarray, v: np.ndarray, sd: np.ndarray) -> np.ndarray:
+        off = 4.0 * sd[1] * np.sin(t / 1.5e6) ** 2
+        return v + off[:, None] * np.array([0.0, 1.0, 0.0])
+
+    return _changed(rows, from_day, loose)
+
+
+def _changed(
+    rows: dict[str, tuple[np.ndarray, np.ndarray]],
+    from_day: float,
+    change: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    out = {}
+    for name, (times, values) in rows.items():
+        late = (times >= BEGIN_MS + from_day * DAY_MS)[:, None]
+        out[name] = (times, np.where(late, change(times, values, values.std(axis=0)), values))
+    return out
+
+
+def until(
+    rows: dict[str, tuple[np.ndarray, np.ndarray]], day: float
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The rows before a day."""
+    end = BEGIN_MS + day * DAY_MS
+    return {name: (t[t < end], v[t < end]) for name, (t, v) in rows.items()}

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 import pytest
 from fit_parts import beat, history
 
 from offbeat_train import fit
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Told:

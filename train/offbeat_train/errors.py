@@ -8,7 +8,9 @@
         ├── DataError            readable data that no honest model can come from
         ├── ExportError          the network could not become a device's model
         ├── AccuracyError        the integer model lost the float model's accuracy
-        ├── RegistryError        a registry that is not what it should be, or in use
+        ├── RegistryError        a registry that is not what it should be
+        │   └── RegistryBusy     another job is at work there
+        ├── TrackingError        runs that cannot be logged where they should
         ├── LakeError            something in the lake that cannot be read
         │   └── LakeUnavailable  the lake cannot be reached, or refuses us
         └── SpoolError           the recorder's spool cannot be written, or is in use
@@ -108,9 +110,19 @@ class AccuracyError(TrainError):
 
 
 class RegistryError(TrainError):
-    """A model registry that is not what it should be, or that another job holds."""
+    """A model registry that is not what it should be."""
+
+
+class RegistryBusy(RegistryError):  # noqa: N818 - a state, soon over
+    """A model that another job is at work on."""
 
     exit_code = 75
+
+
+class TrackingError(TrainError):
+    """Runs that cannot be logged where they should."""
+
+    exit_code = 69
 
 
 class LakeError(TrainError):

@@ -9,33 +9,28 @@ wide.  Everything that is not told is found in the data and said.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
 import re
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offbeat_edge import bundle
 from offbeat_edge.signature import Signer
+from offbeat_train.argument_types import duration, positive, rate, units
 from offbeat_train.defaults import ALERT_BUDGET
 from offbeat_train.errors import HistoryError
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
 from offbeat_train.history import read_history
 from offbeat_train.history_arguments import add_history_arguments, history_options
+from offbeat_train.terminal import Bar, hushed
 from offbeat_train.words import length, often
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from rich.progress import TaskID
+    import argparse
 
     from offbeat_train.fit import Fitted
 
@@ -56,15 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="columns to use (default: all numeric ones)")  # fmt: skip
     add_history_arguments(parser)
     model = parser.add_argument_group("model (chosen from the data by default)")
-    model.add_argument("--period", type=_duration, metavar="TIME",
+    model.add_argument("--period", type=duration, metavar="TIME",
                        help="the time grid: 500ms, 1s, 5min, 1h")  # fmt: skip
-    model.add_argument("--window", type=_positive, metavar="STEPS", help="steps in a window")
-    model.add_argument("--stride", type=_positive, metavar="STEPS", help="steps between windows")
-    model.add_argument("--budget", type=_rate, default=ALERT_BUDGET, metavar="ALARMS",
+    model.add_argument("--window", type=positive, metavar="STEPS", help="steps in a window")
+    model.add_argument("--stride", type=positive, metavar="STEPS", help="steps between windows")
+    model.add_argument("--budget", type=rate, default=ALERT_BUDGET, metavar="ALARMS",
                        help="false alarms a week and asset to accept (%(default)g)")  # fmt: skip
-    model.add_argument("--units", type=_units, metavar="N[,N...]",
+    model.add_argument("--units", type=units, metavar="N[,N...]",
                        help="units of the encoder's LSTMs, mirrored in the decoder")  # fmt: skip
-    model.add_argument("--epochs", type=_positive, help="training epochs at most")
+    model.add_argument("--epochs", type=positive, help="training epochs at most")
     model.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
 
 
@@ -77,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     history = read_history(args.history, history_options(args, sensors=args.sensors))
     health = examine(history)
     show(health, history, console)
-    with console.status("starting TensorFlow"), _hushed():
+    with console.status("starting TensorFlow"), hushed():
         # It takes seconds: only once the data is worth it.
         from offbeat_train import fit, package, report, shared_graph  # noqa: PLC0415
 
@@ -87,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         stride=args.stride, units=args.units, epochs=args.epochs, seed=args.seed,
         budget_per_week=args.budget,
     )  # fmt: skip
-    with _Bar(console) as bar:
+    with Bar(console) as bar:
         fitted = fit.fit(history, options, on=bar, health=health)
         bar.stage("writing the bundle")
         digest = package.write(args.out, fitted, now=datetime.now(UTC))
@@ -98,56 +93,6 @@ def run(args: argparse.Namespace) -> int:
         report.write(path, fitted, bundle=args.out, digest=digest)
     _tell(fitted, args.out, path, digest, console)
     return 0
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep TensorFlow's talk of absent GPUs, which no setting stops, off the terminal."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-class _Bar:
-    """A progress bar that a `fit.Progress` is told through."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
-            TimeElapsedColumn(), console=console,
-        )  # fmt: skip
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def stage(self, text: str) -> None:
-        """Begin something; the last thing is done."""
-        self._finish()
-        self._task = self._bar.add_task(escape(text), total=None, said="")
-
-    def epoch(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
-        """Move the bar."""
-        if self._task is not None:
-            said = f"epoch {epoch + 1}: {loss:.4f}, held out {validation:.4f}"
-            self._bar.update(self._task, completed=epoch + 1, total=epochs, said=said)
-
-    def _finish(self) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, total=1, completed=1)
 
 
 def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console) -> None:
@@ -187,41 +132,3 @@ def _name(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _units(text: str) -> tuple[int, ...]:
-    return tuple(_positive(part) for part in text.split(","))
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return number
-
-
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0.0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return number
-
-
-def _duration(text: str) -> int:
-    """Read a time span into ms.
-
-    >>> _duration("5min")
-    300000
-    """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|h|d)\s*", text)
-    sizes = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-    span = round(float(found.group(1)) * sizes[found.group(2)]) if found else 0
-    if span < 1:
-        raise argparse.ArgumentTypeError(f"expected a time such as 500ms, 1s or 5min, got {text!r}")
-    return span

@@ -44,7 +44,8 @@ def make(
     start = None if manifest is None or weights is None else kept.start(manifest, weights)
     options = fit.FitOptions(
         name=plan.model, period_ms=plan.period_ms, window=plan.window, stride=plan.stride,
-        units=plan.units, epochs=plan.epochs, seed=plan.seed, start=start,
+        units=plan.units, epochs=plan.epochs, seed=plan.seed,
+        budget_per_week=plan.budget_per_week, start=start,
     )  # fmt: skip
     fitted = fit.fit(rows, options, on=on)
     target = folder / BUNDLE
@@ -69,6 +70,7 @@ def _origin(plan: Plan) -> package.Origin:
             "holdout": {"block_ms": plan.block_ms, "recent_ms": plan.recent_ms,
                         "one_in": holdout.ONE_IN},
             "epochs": plan.epochs,
+            "to_ms": plan.end_ms - 1,  # the newest row of the lake, judged by if not trained on
         },
     )  # fmt: skip
 

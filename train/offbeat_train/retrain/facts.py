@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from offbeat_train.calibration import ALERT_BUDGET, WEEK_MS
+from offbeat_train.calibration import WEEK_MS
+from offbeat_train.defaults import ALERT_BUDGET
 from offbeat_train.retrain.drift import Reference, Shift, shift
 from offbeat_train.retrain.due import Facts
 from offbeat_train.retrain.measure import Stretch, hear, spread

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Fault = Callable[[Floats, float, np.random.Generator], Floats]
 
 SIZES = (1.0, 2.0, 4.0)
-PLACES = 36  # blocks with faults on each ground, at most
+PLACES = 36  # blocks with faults on each ground, at most; where there are fewer, each has more
 WARM_WINDOWS, FAULT_WINDOWS = 1.0, 2.0  # window lengths before and under the fault
 SPIKE_EVERY = 8  # records
 
@@ -89,7 +89,7 @@ def inject(
     window_ms : the longer of the models' windows.
     """
     rng = np.random.default_rng(seed)
-    places = np.unique(np.linspace(0, len(blocks) - 1, min(PLACES, len(blocks))).astype(int))
+    places = np.linspace(0, len(blocks) - 1, PLACES).astype(int)  # some twice in a short ground
     acts = [(k, z) for k in KINDS for z in (SIZES if k not in UNSIZED else SIZES[-1:])]
     out = []
     for turn, place in enumerate(places.tolist()):

@@ -22,6 +22,7 @@ from offbeat_broker.registry import replace
 from offbeat_edge import bundle as bundles
 from offbeat_edge.errors import BundleError
 from offbeat_edge.model import Model, open_model
+from offbeat_train.defaults import ALERT_BUDGET
 from offbeat_train.errors import RegistryError
 from offbeat_train.retrain import facts, gate, holdout, verdict_page
 from offbeat_train.retrain.due import Due, Policy, decide
@@ -52,9 +53,10 @@ class JobOptions(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None = None
     seed: int = 0
     epochs: int | None = None
-    period_ms: int | None = None  # this and the next two of a first model; then the champion's
+    period_ms: int | None = None  # from here on of a first model; later ones have the champion's
     window: int | None = None
     units: tuple[int, ...] | None = None
+    budget_per_week: float = ALERT_BUDGET
     force: bool = False
     policy: Policy = Policy()
 
@@ -188,9 +190,11 @@ class _Job:
             data_sha256=digest(history),
             champion=None if champion is None else champion.version.name,
             parent=None if champion is None else champion.model.digest,
-            block_ms=cut.block_ms, recent_ms=cut.recent_ms, seen_ms=cut.seen_ms, window=grid[0], period_ms=grid[1],
-            stride=grid[2],
-            units=options.units, seed=options.seed, epochs=options.epochs, due=due,
+            block_ms=cut.block_ms, recent_ms=cut.recent_ms, seen_ms=cut.seen_ms,
+            window=grid[0], period_ms=grid[1], stride=grid[2], units=options.units,
+            budget_per_week=options.budget_per_week if champion is None
+            else facts.budget(champion.model.manifest),
+            seed=options.seed, epochs=options.epochs, due=due,
         )  # fmt: skip
         self._shelf.begin(msgspec.json.format(msgspec.json.encode(plan), indent=1))
         return plan, history

@@ -16,11 +16,17 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from offbeat_train.lake.normal import judge, normal_history
+from offbeat_train.retrain.measure import Stretch
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from offbeat_train.history import History
-    from offbeat_train.retrain.measure import Stretch
+    from offbeat_train.lake import Lake
+    from offbeat_train.lake.normal import Edit
+
+FOREVER = 1 << 53  # ms
 
 
 class Span(NamedTuple):
@@ -60,6 +66,63 @@ class Past(Protocol):
     def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
         """Count alerts since."""
         ...
+
+
+class LakePast:
+    """A lake as a `Past`.
+
+    Parameters
+    ----------
+    lake : what `offbeat record` and `offbeat import` wrote.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def assets(self) -> Sequence[str]:
+        """Every asset that has samples."""
+        return self._lake.assets()
+
+    def normal(self, assets: Sequence[str], *, start_ms: int | None, end_ms: int | None) -> History:
+        """Normal rows, by the lake's own rule."""
+        return normal_history(self._lake, assets, start_ms, end_ms).history()
+
+    def raw(self, asset: str, names: Sequence[str], *, start_ms: int, end_ms: int) -> Stretch:
+        """Rows as they came."""
+        frame = self._lake.samples(asset, start_ms, end_ms).reindex(columns=list(names))
+        times = self._lake.rows(asset, start_ms, end_ms).times
+        return Stretch(times, frame.to_numpy(dtype=np.float64))
+
+    def incidents(self, assets: Sequence[str], *, end_ms: int | None) -> list[Span]:
+        """What people confirmed."""
+        found = {
+            Span(edit.asset, edit.start_ms, edit.end_ms)
+            for edit in self._edits(assets, end_ms)
+            if edit.why == "confirmed"
+        }
+        return sorted(found, key=lambda span: (span.start_ms, span.asset))
+
+    def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
+        """Count anomaly alerts that began since, and what was said of them."""
+        began = {
+            event.alert: event.asset
+            for asset in assets
+            for event in self._lake.alerts(asset, start_ms=start_ms)
+            if event.kind == "anomaly" and event.start_ms >= start_ms
+        }
+        why: dict[str, str] = {}
+        for edit in self._edits(assets, None):
+            why.setdefault(edit.id, edit.why)
+        confirmed = sum(why.get(alert) == "confirmed" for alert in began)
+        false = sum(why.get(alert) == "false_alarm" for alert in began)
+        return Said(alarms=len(began) - confirmed, false_alarms=false)
+
+    def _edits(self, assets: Sequence[str], end_ms: int | None) -> Iterator[Edit]:
+        for asset in assets:
+            yield from judge(
+                self._lake.alerts(asset, end_ms=end_ms), self._lake.feedback(asset),
+                self._lake.maintenance(asset), end_ms=FOREVER if end_ms is None else end_ms,
+            )  # fmt: skip
 
 
 def digest(history: History) -> str:

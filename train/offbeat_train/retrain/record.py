@@ -35,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     units: tuple[int, ...] | None  # of a first model; None: chosen
     seed: int
     epochs: int | None
+    budget_per_week: float
     due: Due
 
 

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from offbeat_broker.registry import replace, sync_folder
-from offbeat_train.errors import RegistryError
+from offbeat_train.errors import RegistryBusy, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ class Shelf:
 
         Raises
         ------
-        RegistryError : another job is at work on this model.
+        RegistryBusy : another job is at work on this model.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -106,7 +106,7 @@ class Shelf:
             self._sweep()
             yield
         except BlockingIOError as error:
-            raise RegistryError(
+            raise RegistryBusy(
                 f"{self.folder}: expected to work on it alone, another job holds {LOCK}"
             ) from error
         finally:
