@@ -77,8 +77,13 @@ class Inbox:
         """Walk the chunks of expected targets that have not come."""
         for sha256, length in self._expected.items():
             for number in range(wire.chunk_count(length)):
-                if not (self._target / sha256 / str(number)).exists():
-                    yield wire.Chunk(sha256, number)
+                chunk = wire.Chunk(sha256, number)
+                if self.lacks(chunk):
+                    yield chunk
+
+    def lacks(self, chunk: Chunk) -> bool:
+        """Tell whether a chunk has not come."""
+        return not (self._target / chunk.sha256 / str(chunk.number)).exists()
 
     def discard(self, sha256: str) -> None:
         """Forget a target's chunks: they are not what they should be."""

@@ -1,0 +1,339 @@
+"""Follows verified orders on this gateway: swaps, shadows, probation, reports.
+
+Rules: no TUF here, nothing on the way of a sample but counting; a bundle
+that cannot be opened is rejected and what runs goes on.  State is kept in
+one file, at once when something was decided and else once a ``SAVE_S``.
+
+::
+
+    courier.orders ─▶ conduct (per model) ─▶ models.activate / shadow
+    outputs ────────▶ counters ─▶ probation ─▶ back to the last good bundle
+                          └─────▶ report, retained
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import msgspec
+
+from offbeat_edge import files
+from offbeat_edge.delivery.conduct import Conduct
+from offbeat_edge.delivery.figures import figures
+from offbeat_edge.delivery.report import RolloutReport
+from offbeat_edge.delivery.shadow import Shadow
+from offbeat_edge.delivery.stopwatch import Stopwatch
+from offbeat_edge.errors import BundleError
+from offbeat_edge.schema import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from offbeat_edge.delivery.courier import Courier
+    from offbeat_edge.delivery.figures import Count, Figures
+    from offbeat_edge.delivery.task import Order
+    from offbeat_edge.log import Log
+    from offbeat_edge.model import Model
+    from offbeat_edge.schema import Sample
+    from offbeat_edge.watch import Outputs
+
+JUDGE_S = 1.0  # between looks at the probation
+SAVE_S = 60.0  # between saves of counters alone
+REPORT_S = 60.0  # between reports in which only counters moved
+
+
+class Models(Protocol):
+    """What is needed of the models at work."""
+
+    def of(self, asset: str) -> str | None:
+        """Return the name of the model that watches an asset."""
+        ...
+
+    def running(self, name: str) -> Model | None:
+        """Return what runs under a model's name."""
+        ...
+
+    def open(self, name: str, path: str, digest: str) -> Model:
+        """Make a bundle ready as this model; raises BundleError."""
+        ...
+
+    def activate(self, name: str, path: str, digest: str) -> None:
+        """Let a bundle judge the model's assets from now on; raises BundleError."""
+        ...
+
+
+class Place(NamedTuple):
+    """Who we are and where things are kept."""
+
+    gateway: str
+    site: str
+    bundles: Path  # folder of verified bundles
+    state: Path  # file
+    max_assets: int
+
+
+class Tools(NamedTuple):
+    """What the foreman uses."""
+
+    models: Models
+    publish: Callable[[str, bytes], bool]  # model, report → whether it went out
+    log: Log
+    memory_mb: Callable[[], float]
+
+
+class _Kept(msgspec.Struct):
+    schema: str
+    models: dict[str, Conduct]
+
+
+class Foreman:
+    """Everything that signed orders lead to.
+
+    Parameters
+    ----------
+    courier : brings orders.
+    place, tools : as above.
+    names : of the models at work.
+    monotonic : seconds. wall_ms : the wall clock, ms.
+    """
+
+    def __init__(
+        self,
+        *,
+        courier: Courier,
+        place: Place,
+        tools: Tools,
+        names: Sequence[str],
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.courier = courier
+        self.conducts: dict[str, Conduct] = {}
+        self._place = place
+        self._tools = tools
+        self._now = monotonic
+        self._wall_ms = wall_ms
+        self._shadows: dict[str, Shadow] = {}
+        self._said: dict[str, tuple[object, ...]] = {}
+        self._unsaid: set[str] = set(names)
+        self._judge_at = self._save_at = self._report_at = monotonic()
+        self._resume(names)
+
+    @property
+    def problems(self) -> list[str]:
+        """Reasons to worry, for health."""
+        found = [f"delivery: {self.courier.error}"] if self.courier.error else []
+        found += [f"delivery of {name}: {why}" for name, why in self.courier.problems.items()]
+        found += [
+            f"delivery of {name}: {conduct.state}: {conduct.reason}"
+            for name, conduct in self.conducts.items()
+            if conduct.state in ("rolled_back", "refused")
+        ]
+        return found
+
+    def take(self, topic: str, payload: bytes) -> bool:
+        """Keep a message if it is delivery's; tell whether it was."""
+        return self.courier.take(topic, payload)
+
+    def hear(self, samples: Sequence[Sample], out: Outputs) -> None:
+        """Count what a batch of samples led to, and show it to challengers."""
+        for score in out.scores:
+            name = self._tools.models.of(score.asset)
+            model = self._tools.models.running(name) if name else None
+            if name in self.conducts and model is not None:
+                spec = model.manifest.model
+                step_ms = spec.period_ms * spec.stride
+                self.conducts[name].window(score.score, score.time_ms, step_ms)
+        for event in out.events:
+            name = self._tools.models.of(event.asset)
+            if name in self.conducts and (event.kind, event.type) == ("anomaly", "new"):
+                self.conducts[name].count.alerts += 1
+        for shadow in self._shadows.values():
+            shadow.take(samples, out)
+
+    def turn(self) -> None:
+        """Do what is due."""
+        self.courier.turn()
+        if self.courier.fresh:
+            self.courier.fresh = False
+            self._follow(self.courier.orders or [])
+        now = self._now()
+        if now >= self._judge_at:
+            self._judge_at = now + JUDGE_S
+            self._judge()
+            self._report(now)
+        if now >= self._save_at:
+            self._save()
+
+    def close(self) -> None:
+        """Save, and end the child."""
+        self._save()
+        self.courier.close()
+
+    # -- orders
+
+    def _follow(self, orders: list[Order]) -> None:
+        for name, conduct in self.conducts.items():
+            before = conduct.runs, conduct.shadow, conduct.state, conduct.reason
+            self._follow_one(name, conduct, [order for order in orders if order.model == name])
+            if before != (conduct.runs, conduct.shadow, conduct.state, conduct.reason):
+                self._unsaid.add(name)
+                self._save()
+
+    def _follow_one(self, name: str, conduct: Conduct, orders: list[Order]) -> None:
+        steps = conduct.follow(orders)
+        if steps.activate is not None:
+            self._activate(name, conduct, steps.activate)
+        if steps.shadow is None:
+            self._shadows.pop(name, None)
+        elif self._shadow_of(name) != steps.shadow.bundle:
+            self._start_shadow(name, conduct, steps.shadow)
+
+    def _activate(self, name: str, conduct: Conduct, order: Order) -> None:
+        self._shadows.pop(name, None)  # it compared with what ran before
+        try:
+            self._tools.models.activate(name, order.path, order.bundle)
+        except BundleError as error:
+            conduct.send_back(str(error))
+            self._tools.log.exception("bundle_refused", model=name, why=str(error))
+            return
+        self._time(self._tools.models.running(name))
+        self._tools.log.info("bundle_activated", model=name, digest=order.bundle, mode=order.mode)
+
+    def _start_shadow(self, name: str, conduct: Conduct, order: Order) -> None:
+        champion = self._tools.models.running(name)
+        if champion is None:
+            return
+        try:
+            challenger = self._tools.models.open(name, order.path, order.bundle)
+        except BundleError as error:
+            conduct.reject(order.bundle, str(error))
+            conduct.shadow, conduct.state = "", "refused"
+            return
+        self._time(challenger)
+        self._time(champion)
+        self._shadows[name] = Shadow(
+            challenger=challenger,
+            champion=champion,
+            watches=lambda asset: self._tools.models.of(asset) == name,
+            site=self._place.site,
+            gateway=self._place.gateway,
+            max_assets=self._place.max_assets,
+            compared=conduct.compared,
+        )
+        self._tools.log.info("shadow_started", model=name, digest=order.bundle)
+
+    def _shadow_of(self, name: str) -> str | None:
+        shadow = self._shadows.get(name)
+        return None if shadow is None else shadow.challenger.digest
+
+    # -- probation
+
+    def _judge(self) -> None:
+        for name, conduct in self.conducts.items():
+            if conduct.state != "probation":
+                continue
+            model = self._tools.models.running(name)
+            error = "it did not load" if model is None else model.degraded
+            why = conduct.judge(latency_ms=_latency(model), error=error)
+            if why is not None:
+                self._go_back(name, conduct, why)
+            if conduct.state != "probation":
+                self._unsaid.add(name)
+                self._save()
+
+    def _go_back(self, name: str, conduct: Conduct, why: str) -> None:
+        bad = conduct.runs
+        good = conduct.send_back(why)
+        self._shadows.pop(name, None)
+        self._tools.log.error("bundle_rolled_back", model=name, digest=bad, to=good, why=why)
+        try:
+            path = str(self._place.bundles / f"{good}.offbeat")
+            self._tools.models.activate(name, path, good)
+        except BundleError as error:  # what runs stays: bad is better than blind
+            conduct.reason += f"; and the last good one is gone: {error}"
+            conduct.activated(bad, None)
+
+    # -- reports and state
+
+    def _report(self, now: float) -> None:
+        names = set(self.conducts) if now >= self._report_at else set(self._unsaid)
+        for name in sorted(names):
+            report = self._reported(name, self.conducts[name])
+            if report is None or self._tools.publish(name, msgspec.json.encode(report)):
+                self._unsaid.discard(name)
+                self._report_at = now + REPORT_S
+
+    def _reported(self, name: str, conduct: Conduct) -> RolloutReport | None:
+        model = self._tools.models.running(name)
+        if model is None or not conduct.version:
+            return None  # nobody delivers this model
+        shadow, now_ms = self._shadows.get(name), self._wall_ms()
+        compared = conduct.compared if shadow else None
+        return RolloutReport(
+            gateway=self._place.gateway,
+            model=name,
+            time=iso(now_ms),
+            time_ms=now_ms,
+            document=conduct.version,
+            state=conduct.state,
+            mode=conduct.mode,
+            reason=conduct.reason,
+            rejected=list(conduct.rejected),
+            running=_figures(model, conduct.count),
+            champion=_figures(model, compared.champion) if compared else None,
+            challenger=_figures(shadow.challenger, compared.challenger)
+            if shadow and compared
+            else None,
+            compared=compared.both if compared else 0,
+            agreement=compared.agreement if compared else None,
+            memory_mb=self._tools.memory_mb(),
+        )
+
+    def _resume(self, names: Sequence[str]) -> None:
+        try:
+            kept = msgspec.json.decode(self._place.state.read_bytes(), type=_Kept).models
+        except (OSError, msgspec.MsgspecError):
+            kept = {}
+        for name in names:
+            model = self._tools.models.running(name)
+            digest = "" if model is None else model.digest
+            conduct = kept.get(name, Conduct(runs=digest, last_good=digest))
+            if conduct.runs != digest:  # somebody changed it while we were away
+                conduct.activated(digest, None)
+                conduct.state = "configured"
+            self.conducts[name] = conduct
+            self._time(model)
+
+    def _save(self) -> None:
+        self._save_at = self._now() + SAVE_S
+        try:
+            self._place.state.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(self._place.state, msgspec.json.encode(_Kept("1.0", self.conducts)))
+        except OSError as error:
+            self._tools.log.warning("rollout_not_saved", why=str(error))
+
+    @staticmethod
+    def _time(model: Model | None) -> None:
+        """Measure a model's windows from now on."""
+        if model is None or model.interpreter is None:
+            return
+        if not isinstance(model.interpreter, Stopwatch):
+            model.interpreter = Stopwatch(model.interpreter)
+
+
+def _latency(model: Model | None) -> float | None:
+    watch = None if model is None else model.interpreter
+    return watch.latency_ms if isinstance(watch, Stopwatch) else None
+
+
+def _figures(model: Model, count: Count) -> Figures:
+    return figures(
+        count,
+        bundle=model.digest,
+        version=model.ref.version,
+        latency_ms=_latency(model),
+        error=model.degraded,
+    )
