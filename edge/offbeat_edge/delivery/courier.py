@@ -89,6 +89,11 @@ class Courier:
         self._asked: list[wire.Chunk] = []
 
     @property
+    def busy(self) -> bool:
+        """Whether a child is at work."""
+        return self._child is not None
+
+    @property
     def filters(self) -> list[tuple[str, int]]:
         """What to subscribe to at present."""
         if self._inbox is None:

@@ -197,7 +197,9 @@ class Foreman:
             self._tools.models.activate(name, order.path, order.bundle)
         except BundleError as error:
             conduct.send_back(str(error))
-            self._tools.log.exception("bundle_refused", model=name, why=str(error))
+            self._tools.log.error(  # noqa: TRY400 - not the logging module
+                "bundle_refused", model=name, why=str(error)
+            )
             return
         self._time(self._tools.models.running(name))
         self._tools.log.info("bundle_activated", model=name, digest=order.bundle, mode=order.mode)
