@@ -17,6 +17,7 @@ topic write offbeat/gw1/shards
 topic write offbeat/gw1/probe
 topic write offbeat/gw1/asset/#
 topic write offbeat/gw1/result/#
+topic write offbeat/gw1/rollout/#
 topic read homeassistant/status
 topic read homeassistant/device/offbeat-gw1/#
 topic write homeassistant/device/offbeat-gw1/+/config
@@ -65,6 +66,7 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write offbeat/{name}/probe",
         "write offbeat/{name}/asset/#",
         "write offbeat/{name}/result/#",
+        "write offbeat/{name}/rollout/#",
         "read homeassistant/status",
         "read homeassistant/device/offbeat-{name}/#",
         "write homeassistant/device/offbeat-{name}/+/config",

@@ -54,6 +54,9 @@ COMMANDS = {
     "rollback": Command(
         "offbeat_train.delivery.rollback_command", "a model back to one that ran before", "publish"
     ),
+    "rollout": Command(
+        "offbeat_train.rollout.rollout_command", "a new model, step by step", "publish"
+    ),
     "provision": Command(
         "offbeat_broker.provision_command", "who may connect, and how", "provision"
     ),

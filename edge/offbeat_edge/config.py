@@ -139,6 +139,22 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Text, ...] = ()  # PEM files of public keys; one must have signed every bundle
 
 
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """``[delivery]``: signed bundles from afar."""
+
+    root: str = ""  # the root of trust; empty: no delivery
+    source: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(mqtt|https?://[!-~]{1,1000})\Z",
+            description="'mqtt' or an https:// folder",
+        ),
+    ] = "mqtt"
+    poll_s: Annotated[
+        float, Meta(ge=10, le=MAX_S, description=f"a number of seconds from 10 to {MAX_S}")
+    ] = 300.0  # of an https:// folder
+
+
 class Publish(msgspec.Struct, frozen=True, kw_only=True):
     """``[publish]``: what is said beside alerts."""
 
@@ -195,6 +211,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[Source, ...] = field(name="source", default=())
     models: tuple[Model, ...] = field(name="model", default=())
     trust: Trust = Trust()
+    delivery: Delivery = Delivery()
     publish: Publish = Publish()
     homeassistant: HomeAssistant = HomeAssistant()
     metrics: Metrics = Metrics()
@@ -356,6 +373,7 @@ def _resolve(config: Config, folder: Path, environ: Mapping[str, str]) -> Config
         gateway=replace(gateway, state_dir=state),
         mqtt=resolve_mqtt(config.mqtt, folder, client_id=f"offbeat-{gateway.id}"),
         models=tuple(replace(m, bundle=under(folder, m.bundle)) for m in config.models),
+        delivery=replace(config.delivery, root=under(folder, config.delivery.root)),
         trust=replace(config.trust, keys=tuple(under(folder, key) for key in config.trust.keys)),
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -69,6 +69,32 @@ class Parts(NamedTuple):
     discovery: Discovery | None = None  # by Home Assistant
     metrics: Exporter | None = None  # for Prometheus
     chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
+    delivery: Delivery | None = None
+
+
+class Delivery(Protocol):
+    """What is needed of ``delivery.foreman``, where signed bundles are configured."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Reasons to worry."""
+        ...
+
+    def take(self, topic: str, payload: bytes) -> bool:
+        """Keep a message if it is delivery's; tell whether it was."""
+        ...
+
+    def hear(self, samples: Sequence[Sample], out: Outputs) -> None:
+        """Count what samples led to."""
+        ...
+
+    def turn(self) -> None:
+        """Do what is due."""
+        ...
+
+    def close(self) -> None:
+        """Come to an end."""
+        ...
 
 
 class Settings(NamedTuple):
@@ -152,6 +178,8 @@ class Daemon:
         self._parts.notifier.send("STOPPING=1")
         self._commit(snapshot=True)
         self._publish()
+        if self._parts.delivery is not None:
+            self._parts.delivery.close()
         self._parts.link.close(b"stopped")
         self._parts.durable.close()
         if self._parts.metrics is not None:
@@ -170,11 +198,20 @@ class Daemon:
             return
         samples: list[Sample] = []
         for message in messages:
-            samples += self._decode(message)
+            if not self._delivered(message):
+                samples += self._decode(message)
         self._heard_at = self._now()
         self._owe(messages)
         if samples:
-            self._tell(self._parts.durable.take(samples))
+            out = self._parts.durable.take(samples)
+            self._tell(out)
+            if self._parts.delivery is not None:
+                self._parts.delivery.hear(samples, out)
+
+    def _delivered(self, message: Message) -> bool:
+        """Hand over what belongs to delivery; tell whether it did."""
+        delivery = self._parts.delivery
+        return delivery is not None and delivery.take(message.topic, message.payload)
 
     def _decode(self, message: Message) -> list[Sample]:
         stamp = self._parts.stamps.stamp_ms()
@@ -283,6 +320,8 @@ class Daemon:
                 self._parts.discovery.turn(s.asset for s in self._parts.durable.states())
             for chore in self._parts.chores:
                 chore()
+            if self._parts.delivery is not None:
+                self._parts.delivery.turn()
 
     def health(self) -> Health:
         """Return the daemon's condition."""
@@ -321,6 +360,7 @@ class Daemon:
         reasons += [f"broker: {what}: {why}" for what, why in link.problems.items()]
         reasons += [f"broker: probe: {probe}"] if (probe := self._parts.probe.problem) else []
         reasons += [f"proof: {proof}"] if (proof := self._parts.watchdog.problem) else []
+        reasons += self._parts.delivery.problems if self._parts.delivery else []
         reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
         lost_at = link.session_lost_at
         if lost_at is not None and self._now() - lost_at < SESSION_LOST_S:

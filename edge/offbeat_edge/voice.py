@@ -43,6 +43,10 @@ class Topics:
         """Return where an asset's state is retained."""
         return f"{self._root}/asset/{asset}/state"
 
+    def rollout(self, model: str) -> str:
+        """Return where a gateway tells of the bundles it was sent for a model."""
+        return f"{self._root}/rollout/{model}"
+
     def score(self, asset: str) -> str:
         """Return where an asset's scores go."""
         return f"{self._root}/asset/{asset}/score"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 import shlex
 import time
 from pathlib import Path
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
 import msgspec
@@ -18,6 +19,7 @@ from msgspec.structs import fields
 from offbeat_edge import config as configs
 from offbeat_edge import durable, mqtt_session, schema, store, voice
 from offbeat_edge import health as healths
+from offbeat_edge.delivery import report as reports
 from offbeat_edge.log import Log
 from offbeat_edge.payload import Decoder
 from offbeat_edge.refusal import REASONS
@@ -26,7 +28,7 @@ from offbeat_edge.shards import gateway as gateways
 from offbeat_edge.voice import Rejects, Topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from offbeat_edge.daemon import Daemon, Parts
     from offbeat_edge.link import Link
@@ -49,6 +51,8 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
         healths.SpoolHealth,
         healths.AssetList,
         healths.Gap,
+        reports.RolloutReport,
+        reports.Figures,
         gateways.ShardReport,
         gateways.ShardsReport,
     )
@@ -119,6 +123,12 @@ def parts(daemon: Daemon) -> Parts:
     return daemon._parts  # noqa: SLF001 - no other way to what makes it worry
 
 
+def said(topic_of: Callable[[str], str]) -> str:
+    """Return a topic with its placeholder, named as its argument is."""
+    (argument,) = inspect.signature(topic_of).parameters
+    return topic_of(f"<{argument}>")
+
+
 class Wire:
     """Collects what would be published."""
 
@@ -137,7 +147,7 @@ def test_every_topic_stands_in_the_page_and_no_other() -> None:
     topics = Topics("<gateway>")
     known = {value for name, value in vars(topics).items() if not name.startswith("_")}
     methods = [name for name in vars(Topics) if not name.startswith("_")]
-    known |= {getattr(topics, name)("<asset>") for name in methods}
+    known |= {said(getattr(topics, name)) for name in methods}
     assert names(TOPICS, "topic") == known
 
 
@@ -265,6 +275,8 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
     made.durable.lost += ["state_damaged", "snapshot_damaged", "journal_damaged"]
     made.link.problems.update({"connect": "refused", "subscribe plant/+": "not authorized"})
     made.link.session_lost_at = time.monotonic()
+    worries = ["delivery: timestamp.json is expired", "delivery of tiny: golden scores differ"]
+    daemon._parts = made._replace(delivery=SimpleNamespace(problems=worries))  # type: ignore[arg-type]  # noqa: SLF001
     made.outbox.refused = "not authorized"
     made.watchdog.problem = "took 11.0 s"
     made.probe.lost = 1

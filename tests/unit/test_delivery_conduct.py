@@ -93,7 +93,7 @@ def test_once_settled_nothing_sends_it_back(conduct: Conduct) -> None:
 
 def test_a_new_challenger_is_compared_from_nothing(conduct: Conduct) -> None:
     assert conduct.follow([order(A), order(B, "shadow")]).shadow == order(B, "shadow")
-    conduct.compared.both = 7
+    conduct.compared.calm = 7
     assert conduct.follow([order(A), order(B, "shadow")]).shadow == order(B, "shadow")
     assert conduct.compared.both == 7
     conduct.follow([order(A), order(C, "shadow")])

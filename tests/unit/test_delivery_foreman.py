@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from offbeat_edge.delivery.assignment import Mode, Probation
-from offbeat_edge.delivery.foreman import REPORT_S, SAVE_S, Foreman, Place, Tools
+from offbeat_edge.delivery.foreman import ACTIVATE_S, REPORT_S, SAVE_S, Foreman, Place, Tools
 from offbeat_edge.delivery.report import RolloutReport
 from offbeat_edge.delivery.shadow import MAX_WAITING, Shadow
 from offbeat_edge.delivery.task import Order
@@ -69,6 +69,11 @@ class FakeModels:
         self.known = {A: model_of(manifest, A), B: model_of(manifest, B), C: model_of(manifest, C)}
         self.now = self.known[A]
         self.activated: list[str] = []
+        self.slow: Model | None = None  # ordered, not yet at work
+        self.patient = False
+
+    def names(self) -> list[str]:
+        return ["tiny"]
 
     def of(self, asset: str) -> str | None:
         return "tiny" if asset.startswith("p") else None
@@ -82,8 +87,10 @@ class FakeModels:
         return self.known[digest]
 
     def activate(self, name: str, path: str, digest: str) -> None:
-        self.now = self.open(name, path, digest)
+        self.slow = self.open(name, path, digest)
         self.activated.append(digest)
+        if not self.patient:
+            self.now = self.slow
 
 
 class FakeCourier:
@@ -122,14 +129,15 @@ class Bench:
         self.engine = Engine(
             site="s", gateway="gw1", route=lambda a: self.models.now if a[0] == "p" else None
         )
-        return Foreman(
+        made = Foreman(
             courier=cast("Courier", self.courier),
             place=Place("gw1", "s", self.folder / "bundles", self.folder / "rollout.json", 100),
             tools=Tools(self.models, self.publish, Log(stream=self.said), lambda: 90.0),
-            names=["tiny"],
             monotonic=lambda: self.now,
             wall_ms=lambda: 1_800_000_000_000,
         )
+        made.turn()
+        return made
 
     def publish(self, model: str, payload: bytes) -> bool:
         assert model == "tiny"
@@ -187,7 +195,9 @@ def test_a_deaf_challenger_disagrees_where_the_champion_alerts(manifest: Manifes
     samples = recording()
     shadow.take(samples, engine.feed(samples))
     assert shadow.compared.challenger.over == 0
-    assert shadow.compared.champion.over == shadow.compared.both - shadow.compared.agreed > 5
+    assert shadow.compared.champion.over == shadow.compared.loud > 5
+    assert shadow.compared.calm_agreement == 1.0
+    assert shadow.compared.loud_agreement == 0.0
 
 
 def test_a_challenger_with_another_window_is_compared_where_both_judge(manifest: Manifest) -> None:
@@ -316,10 +326,34 @@ def test_a_probation_goes_on_after_a_restart(bench: Bench) -> None:
 def test_a_bundle_changed_behind_its_back_starts_anew(bench: Bench) -> None:
     bench.courier.bring(order(B))
     bench.turn()
+    bench.foreman.conducts["tiny"].state = "settled"
+    bench.turn(SAVE_S)
     bench.models.now = bench.models.known[C]  # a new configuration
     again = bench.started()
     assert again.conducts["tiny"].runs == C
     assert again.conducts["tiny"].state == "configured"
+
+
+def test_what_ran_before_is_not_counted_as_what_was_ordered(bench: Bench) -> None:
+    """The examination of a bundle takes its time."""
+    bench.models.patient = True
+    bench.courier.bring(order(B))
+    bench.turn()
+    bench.feed(recording(60))
+    assert bench.foreman.conducts["tiny"].count.windows == 0
+    bench.models.now = bench.models.known[B]
+    bench.feed(recording(60))
+    assert bench.foreman.conducts["tiny"].runs == B
+
+
+def test_what_is_never_put_to_work_is_sent_back(bench: Bench) -> None:
+    bench.models.patient = True
+    bench.courier.bring(order(B))
+    bench.turn()
+    report = bench.turn(ACTIVATE_S + 2)
+    assert report is not None
+    assert (report.state, report.running.bundle) == ("rolled_back", A)
+    assert "not at work after 300 s" in report.reason
 
 
 def test_a_report_waits_for_the_broker(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from offbeat_edge.delivery.conduct import Conduct
 from offbeat_edge.delivery.figures import figures
 from offbeat_edge.delivery.report import RolloutReport
 from offbeat_edge.delivery.shadow import Shadow
-from offbeat_edge.delivery.stopwatch import Stopwatch
+from offbeat_edge.delivery.stopwatch import Stopwatch, stopwatch_of
 from offbeat_edge.errors import BundleError
 from offbeat_edge.schema import iso
 
@@ -40,12 +40,17 @@ if TYPE_CHECKING:
     from offbeat_edge.watch import Outputs
 
 JUDGE_S = 1.0  # between looks at the probation
+ACTIVATE_S = 300.0  # from an order to its bundle at work
 SAVE_S = 60.0  # between saves of counters alone
 REPORT_S = 60.0  # between reports in which only counters moved
 
 
 class Models(Protocol):
     """What is needed of the models at work."""
+
+    def names(self) -> list[str]:
+        """Return the names of all models at work."""
+        ...
 
     def of(self, asset: str) -> str | None:
         """Return the name of the model that watches an asset."""
@@ -60,7 +65,7 @@ class Models(Protocol):
         ...
 
     def activate(self, name: str, path: str, digest: str) -> None:
-        """Let a bundle judge the model's assets from now on; raises BundleError."""
+        """Order a bundle; it runs as soon as it was examined.  Raises BundleError."""
         ...
 
 
@@ -69,7 +74,7 @@ class Place(NamedTuple):
 
     gateway: str
     site: str
-    bundles: Path  # folder of verified bundles
+    shelf: Path  # folder of bundles that ran
     state: Path  # file
     max_assets: int
 
@@ -95,7 +100,6 @@ class Foreman:
     ----------
     courier : brings orders.
     place, tools : as above.
-    names : of the models at work.
     monotonic : seconds. wall_ms : the wall clock, ms.
     """
 
@@ -105,7 +109,6 @@ class Foreman:
         courier: Courier,
         place: Place,
         tools: Tools,
-        names: Sequence[str],
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -116,10 +119,10 @@ class Foreman:
         self._now = monotonic
         self._wall_ms = wall_ms
         self._shadows: dict[str, Shadow] = {}
-        self._said: dict[str, tuple[object, ...]] = {}
-        self._unsaid: set[str] = set(names)
+        self._ordered_at: dict[str, float] = {}  # model → monotonic
+        self._unsaid: set[str] = set()
+        self._kept = _read(place.state)
         self._judge_at = self._save_at = self._report_at = monotonic()
-        self._resume(names)
 
     @property
     def problems(self) -> list[str]:
@@ -142,19 +145,22 @@ class Foreman:
         for score in out.scores:
             name = self._tools.models.of(score.asset)
             model = self._tools.models.running(name) if name else None
-            if name in self.conducts and model is not None:
+            conduct = self.conducts.get(name or "")
+            if conduct is not None and model is not None and self._works(conduct, model):
                 spec = model.manifest.model
                 step_ms = spec.period_ms * spec.stride
-                self.conducts[name].window(score.score, score.time_ms, step_ms)
+                conduct.window(score.score, score.time_ms, step_ms)
         for event in out.events:
             name = self._tools.models.of(event.asset)
             if name in self.conducts and (event.kind, event.type) == ("anomaly", "new"):
-                self.conducts[name].count.alerts += 1
+                conduct = self.conducts[name]
+                conduct.count.alerts += self._works(conduct, self._tools.models.running(name))
         for shadow in self._shadows.values():
             shadow.take(samples, out)
 
     def turn(self) -> None:
         """Do what is due."""
+        self._meet()
         self.courier.turn()
         if self.courier.fresh:
             self.courier.fresh = False
@@ -201,8 +207,8 @@ class Foreman:
                 "bundle_refused", model=name, why=str(error)
             )
             return
-        self._time(self._tools.models.running(name))
-        self._tools.log.info("bundle_activated", model=name, digest=order.bundle, mode=order.mode)
+        self._ordered_at[name] = self._now()
+        self._tools.log.info("bundle_ordered", model=name, digest=order.bundle, mode=order.mode)
 
     def _start_shadow(self, name: str, conduct: Conduct, order: Order) -> None:
         champion = self._tools.models.running(name)
@@ -237,14 +243,26 @@ class Foreman:
         for name, conduct in self.conducts.items():
             if conduct.state != "probation":
                 continue
-            model = self._tools.models.running(name)
-            error = "it did not load" if model is None else model.degraded
-            why = conduct.judge(latency_ms=_latency(model), error=error)
+            why = self._verdict(name, conduct)
             if why is not None:
                 self._go_back(name, conduct, why)
             if conduct.state != "probation":
                 self._unsaid.add(name)
                 self._save()
+
+    def _verdict(self, name: str, conduct: Conduct) -> str | None:
+        """Say why what was ordered must be sent back."""
+        model = self._tools.models.running(name)
+        if model is None or not self._works(conduct, model):
+            waited = self._now() - self._ordered_at.setdefault(name, self._now())
+            return f"not at work after {ACTIVATE_S:.0f} s" if waited >= ACTIVATE_S else None
+        self._time(model)
+        return conduct.judge(latency_ms=_latency(model), error=model.degraded)
+
+    @staticmethod
+    def _works(conduct: Conduct, model: Model | None) -> bool:
+        """Tell whether what was ordered is what runs."""
+        return model is not None and model.digest == conduct.runs
 
     def _go_back(self, name: str, conduct: Conduct, why: str) -> None:
         bad = conduct.runs
@@ -252,7 +270,7 @@ class Foreman:
         self._shadows.pop(name, None)
         self._tools.log.error("bundle_rolled_back", model=name, digest=bad, to=good, why=why)
         try:
-            path = str(self._place.bundles / f"{good}.offbeat")
+            path = str(self._place.shelf / f"{good}.offbeat")
             self._tools.models.activate(name, path, good)
         except BundleError as error:  # what runs stays: bad is better than blind
             conduct.reason += f"; and the last good one is gone: {error}"
@@ -290,30 +308,32 @@ class Foreman:
             if shadow and compared
             else None,
             compared=compared.both if compared else 0,
-            agreement=compared.agreement if compared else None,
+            agreement=_share(compared.agreement) if compared else None,
+            calm_agreement=_share(compared.calm_agreement) if compared else None,
+            loud_agreement=_share(compared.loud_agreement) if compared else None,
             memory_mb=self._tools.memory_mb(),
         )
 
-    def _resume(self, names: Sequence[str]) -> None:
-        try:
-            kept = msgspec.json.decode(self._place.state.read_bytes(), type=_Kept).models
-        except (OSError, msgspec.MsgspecError):
-            kept = {}
-        for name in names:
+    def _meet(self) -> None:
+        """Take up models that came to work, where they were left."""
+        for name in self._tools.models.names():
             model = self._tools.models.running(name)
-            digest = "" if model is None else model.digest
-            conduct = kept.get(name, Conduct(runs=digest, last_good=digest))
-            if conduct.runs != digest:  # somebody changed it while we were away
-                conduct.activated(digest, None)
+            if name in self.conducts or model is None:
+                continue
+            start = Conduct(runs=model.digest, last_good=model.digest)
+            conduct = self.conducts[name] = self._kept.pop(name, start)
+            if conduct.runs != model.digest and conduct.state != "probation":
+                conduct.activated(model.digest, None)  # somebody changed it meanwhile
                 conduct.state = "configured"
-            self.conducts[name] = conduct
+            self._unsaid.add(name)
             self._time(model)
 
     def _save(self) -> None:
         self._save_at = self._now() + SAVE_S
         try:
             self._place.state.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(self._place.state, msgspec.json.encode(_Kept("1.0", self.conducts)))
+            kept = _Kept("1.0", self._kept | self.conducts)
+            files.replace(self._place.state, msgspec.json.encode(kept))
         except OSError as error:
             self._tools.log.warning("rollout_not_saved", why=str(error))
 
@@ -322,13 +342,24 @@ class Foreman:
         """Measure a model's windows from now on."""
         if model is None or model.interpreter is None:
             return
-        if not isinstance(model.interpreter, Stopwatch):
+        if stopwatch_of(model.interpreter) is None:
             model.interpreter = Stopwatch(model.interpreter)
 
 
+def _read(path: Path) -> dict[str, Conduct]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Kept).models
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
+
+
 def _latency(model: Model | None) -> float | None:
-    watch = None if model is None else model.interpreter
-    return watch.latency_ms if isinstance(watch, Stopwatch) else None
+    watch = None if model is None else stopwatch_of(model.interpreter)
+    return None if watch is None else watch.latency_ms
 
 
 def _figures(model: Model, count: Count) -> Figures:

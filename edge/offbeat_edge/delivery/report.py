@@ -34,6 +34,8 @@ class RolloutReport(msgspec.Struct, frozen=True, kw_only=True):
     challenger: Figures | None
     compared: int  # windows judged by both
     agreement: float | None
+    calm_agreement: float | None  # of windows that the champion finds normal
+    loud_agreement: float | None  # of those it finds anomalous
     memory_mb: float  # of the daemon, resident
 
 

@@ -35,13 +35,30 @@ class Compared(msgspec.Struct):
 
     champion: Count = msgspec.field(default_factory=Count)
     challenger: Count = msgspec.field(default_factory=Count)
-    both: int = 0  # windows judged by both
-    agreed: int = 0  # of them on the same side of 1.0
+    calm: int = 0  # common windows that the champion finds normal ...
+    calm_agreed: int = 0  # ... and the challenger too
+    loud: int = 0  # common windows that the champion finds anomalous ...
+    loud_agreed: int = 0  # ... and the challenger too
+
+    @property
+    def both(self) -> int:
+        """Windows judged by both."""
+        return self.calm + self.loud
 
     @property
     def agreement(self) -> float | None:
         """Share of common windows on which both say the same; None before the first."""
-        return self.agreed / self.both if self.both else None
+        return (self.calm_agreed + self.loud_agreed) / self.both if self.both else None
+
+    @property
+    def calm_agreement(self) -> float | None:
+        """The same of windows that the champion finds normal."""
+        return self.calm_agreed / self.calm if self.calm else None
+
+    @property
+    def loud_agreement(self) -> float | None:
+        """The same of windows that the champion finds anomalous."""
+        return self.loud_agreed / self.loud if self.loud else None
 
 
 class Shadow:
@@ -110,5 +127,13 @@ class Shadow:
         if other is None or other[0] == champions:
             self._waiting[key] = (champions, over)
             return
-        self.compared.both += 1
-        self.compared.agreed += other[1] == over
+        self._compare(champion=over if champions else other[1], same=other[1] == over)
+
+    def _compare(self, *, champion: bool, same: bool) -> None:
+        compared = self.compared
+        if champion:
+            compared.loud += 1
+            compared.loud_agreed += same
+        else:
+            compared.calm += 1
+            compared.calm_agreed += same

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offbeat_edge.model import Reconstructor
+    from offbeat_edge.schema import Runtime
     from offbeat_edge.window import Floats
 
 
@@ -37,6 +38,11 @@ class Stopwatch:
         """Milliseconds a window, on average; None before the first."""
         return self._spent * 1000 / self._windows if self._windows else None
 
+    @property
+    def runtime(self) -> Runtime | None:
+        """The combination it runs on."""
+        return getattr(self.inner, "runtime", None)
+
     def reconstruct(self, windows: Floats) -> Floats:
         """(N, T, F) scaled → (N, T, F) scaled."""
         started = self._seconds()
@@ -44,3 +50,10 @@ class Stopwatch:
         self._spent += self._seconds() - started
         self._windows += len(windows)
         return done
+
+
+def stopwatch_of(interpreter: object) -> Stopwatch | None:
+    """Return the stopwatch among what is wrapped around an interpreter."""
+    while interpreter is not None and not isinstance(interpreter, Stopwatch):
+        interpreter = getattr(interpreter, "inner", None)
+    return interpreter

@@ -96,14 +96,14 @@ class _Store:
     def __init__(self, task: Task, inbox: Inbox) -> None:
         folder = Path(task.folder)
         self.metadata = folder / "metadata"
-        self._targets = folder / "targets"
+        self.targets = folder / "targets"
         self._inbox = None if task.source else inbox
-        for made in (self.metadata, self._targets):
+        for made in (self.metadata, self.targets):
             made.mkdir(parents=True, exist_ok=True)
         self.updater = Updater(
             str(self.metadata),
             f"{task.source}/metadata/" if task.source else METADATA_URL,
-            str(self._targets),
+            str(self.targets),
             f"{task.source}/targets/" if task.source else TARGETS_URL,
             fetcher=None if task.source else InboxFetcher(inbox),
             config=CONFIG,
@@ -127,12 +127,6 @@ class _Store:
                 self._inbox.discard(wanted.sha256)
             raise
 
-    def keep_only(self, names: set[str]) -> None:
-        """Drop verified targets nobody asks for any longer."""
-        for path in self._targets.iterdir():
-            if path.name not in names:
-                path.unlink(missing_ok=True)
-
 
 class _Judge:
     """What the signed documents say to this gateway."""
@@ -149,7 +143,8 @@ class _Judge:
         self._task = task
         self._store = store
         self._refusal = refusal
-        self._used: set[str] = set()
+        self._used: set[str] = set()  # files of targets
+        self._named: set[str] = set()  # files of bundles
         self._answer = Answer()
 
     def answer(self) -> Answer:
@@ -162,7 +157,8 @@ class _Judge:
             except (OffbeatError, RepositoryError, DownloadError) as error:
                 self._answer.problems[model] = f"{error}"
         if not self._answer.wanted and not self._answer.problems:
-            self._store.keep_only(self._used)
+            keep_only(self._store.targets, self._used)
+            keep_only(Path(self._task.bundles), self._named)
         return self._answer
 
     def _model(self, model: str) -> None:
@@ -175,6 +171,7 @@ class _Judge:
         plan = assignment.decode(path.read_bytes(), model=model, seen=seen)
         self.versions[model] = plan.version
         self.signed_ms.append(plan.time_ms)
+        self._named |= {f"{digest}.offbeat" for digest in plan.keep}
         for stage in plan.of(self._task.gateway):
             with self._collecting():
                 self._stage(plan, stage)
@@ -196,6 +193,7 @@ class _Judge:
             probation=plan.probation,
         )
         path = Path(self._task.bundles) / f"{stage.bundle}.offbeat"
+        self._named.add(path.name)
         if not path.exists():
             self._bring(stage.bundle, plan.model, path)
         self._answer.orders.append(msgspec.structs.replace(order, path=str(path)))
@@ -216,6 +214,13 @@ class _Judge:
             raise BundleError(f"{found.name}: {why}")
         path.parent.mkdir(parents=True, exist_ok=True)
         found.replace(path)
+
+
+def keep_only(folder: Path, names: set[str]) -> None:
+    """Remove files that nobody names any longer."""
+    for path in folder.glob("*"):
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 def _check_expiry(metadata: Path, now_ms: int) -> None:

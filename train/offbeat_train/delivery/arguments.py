@@ -38,14 +38,28 @@ def add_arguments(parser: argparse.ArgumentParser, *, sends: bool = True) -> Non
 
 def repository(folder: Path, passphrase_file: Path) -> Repository:
     """Open the repository as of now."""
-    ring = KeyRing(folder / KEYS, passphrase=passphrase(passphrase_file))
-    return Repository(folder, keys=ring, now=datetime.now(UTC).replace(microsecond=0))
+    return opened(folder, ring(folder, passphrase_file))
+
+
+def ring(folder: Path, passphrase_file: Path) -> KeyRing:
+    """Return the keys of a repository."""
+    return KeyRing(folder / KEYS, passphrase=passphrase(passphrase_file))
+
+
+def opened(folder: Path, keys: KeyRing) -> Repository:
+    """Open a repository as of now with keys at hand."""
+    return Repository(folder, keys=keys, now=datetime.now(UTC).replace(microsecond=0))
+
+
+def ledger(folder: Path, mqtt: Mqtt) -> Path:
+    """Return the file that says what was sent to a broker."""
+    return folder / "sent" / f"{mqtt.host}-{mqtt.port}.json"
 
 
 def public(folder: Path, *, now: datetime) -> Repository:
     """Open the repository to look at it: it can sign nothing."""
-    ring = KeyRing(folder / "none", passphrase=bytes(PASSPHRASE_MIN))
-    return Repository(folder, keys=ring, now=now)
+    keys = KeyRing(folder / "none", passphrase=bytes(PASSPHRASE_MIN))
+    return Repository(folder, keys=keys, now=now)
 
 
 def send(found: Repository, folder: Path, mqtt_file: Path | None) -> int:
@@ -53,9 +67,8 @@ def send(found: Repository, folder: Path, mqtt_file: Path | None) -> int:
     if mqtt_file is None:
         return 0
     mqtt = read_mqtt(mqtt_file)
-    ledger = folder / "sent" / f"{mqtt.host}-{mqtt.port}.json"
     with connected(mqtt) as wire:
-        return push(found, wire, ledger=ledger)
+        return push(found, wire, ledger=ledger(folder, mqtt))
 
 
 def read_mqtt(path: Path) -> Mqtt:

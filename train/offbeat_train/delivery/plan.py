@@ -89,8 +89,8 @@ def current(repository: Repository, model: str) -> Rollout | None:
 def commit(repository: Repository, plan: Rollout, bundles: dict[str, bytes]) -> None:
     """Publish a document with bundles (digest → file); drop those nobody names any more."""
     before = current(repository, plan.model)
-    gone = [] if before is None else known_bundles(before)
-    gone = [digest for digest in gone if digest not in known_bundles(plan)]
-    files = {bundle_target(digest): data for digest, data in bundles.items()}
+    named = known_bundles(plan)
+    gone = [] if before is None else [d for d in known_bundles(before) if d not in named]
+    files = {bundle_target(digest): data for digest, data in bundles.items() if digest in named}
     files[rollout_target(plan.model)] = msgspec.json.encode(plan)
     repository.publish(files, remove=[bundle_target(digest) for digest in gone])
