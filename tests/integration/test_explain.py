@@ -1,0 +1,127 @@
+"""An alert that a real daemon raised comes out the same from what the recorder kept."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from record_parts import Recording, recorded, recorder
+from rig import Daemon, Listener, Mosquitto, Player, closing, make_bundle, recording, wait_for
+
+from offbeat_edge import bundle, cli
+from offbeat_edge.errors import BundleError
+from offbeat_train.explain import explain, find
+from offbeat_train.lake import Writer, open_lake
+from offbeat_train.lake.events import ALERTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from offbeat_train.explain import Explained
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
+    """A lake that a recorder wrote beside a daemon."""
+    folder = tmp_path_factory.mktemp("site")
+    mosquitto = Mosquitto(folder / "broker").start()
+    site = Recording(folder, mosquitto.port)
+    readings = recording(seed=11, seconds=400, assets=2)
+    expected = [event for event in site.replay(readings) if event.kind != "stale"]
+    listener, player = Listener(mosquitto.port), Player(mosquitto.port)
+    keeper, daemon = recorder(site).start(), Daemon(site).start()
+    with closing(listener, player, daemon, keeper, mosquitto):
+        keeper.ready()
+        daemon.ready()
+        wait_for(lambda: b'"subscribed":4' in listener.retained.get(
+            "offbeat/record-gw1/health", b""), "the recorder's subscriptions")  # fmt: skip
+        player.play(readings)
+        listener.wait_alerts([event.id for event in expected])
+        wait_for(lambda: len(open_lake(str(site.lake)).alerts()) >= len(expected), "the lake")
+        assert daemon.stop() == 0
+        assert keeper.stop() == 0
+        yield site
+
+
+def explained(site: Recording, name: str) -> Explained:
+    lake = open_lake(str(site.lake))
+    return explain(find(lake, name), lake, lambda _: bundle.load(site.bundle), config=None)
+
+
+def names(site: Recording) -> list[str]:
+    lake = open_lake(str(site.lake))
+    return sorted({e.alert for e in lake.alerts() if e.kind != "stale"})
+
+
+def test_every_alert_comes_out_the_same_to_the_digit(site: Recording) -> None:
+    assert len(names(site)) >= 6
+    for name in names(site):
+        found = explained(site, name)
+        assert found.equal, [item for item in found.events if not item.equal]
+        assert all(item.same_event and item.peak == item.event.peak for item in found.events)
+        assert {item.event.type for item in found.events} >= {"new", "end"}
+
+
+def test_the_command_says_so_and_draws_one_page_that_needs_nothing_else(
+    site: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, picture = tmp_path / "alert.html", tmp_path / "alert.png"
+    words = ["explain", names(site)[0], "--lake", str(site.lake), "--bundle", str(site.bundle)]
+    assert cli.main([*words, "--config", str(site.path), "--out", str(page)]) == 0
+    assert cli.main([*words, "--out", str(picture)]) == 0
+    assert "to the digit" in capsys.readouterr().out
+    text = page.read_text()
+    assert "<svg" in text
+    assert not re.search(r"(src|href)=\"(?!#)", text)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_event_can_be_named_and_an_unknown_one_is_told(
+    site: Recording, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (only,) = explained(site, f"{names(site)[0]}/0").events
+    assert only.event.type == "new"
+    words = ["--lake", str(site.lake), "--bundle", str(site.bundle)]
+    assert cli.main(["explain", "0" * 32, *words]) == 65
+    assert "expected the id of an alert" in capsys.readouterr().err
+
+
+def test_a_figure_off_by_one_digit_is_a_difference(
+    site: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = open_lake(str(site.lake))
+    name = names(site)[0]
+    events = find(lake, name)
+    score = events[0].score
+    assert score is not None
+    events[0] = msgspec.structs.replace(events[0], score=math.nextafter(score, math.inf))
+    other = open_lake(str(tmp_path / "lake"))
+    Writer(other.store).events("1-r", ALERTS, events)
+    Writer(other.store).rows("1-r", events[0].asset, lake.rows(events[0].asset))
+    words = ["--lake", str(tmp_path / "lake"), "--bundle", str(site.bundle)]
+    assert cli.main(["explain", name, *words]) == 1
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+def test_the_registry_is_searched_by_digest_and_another_bundle_is_refused(
+    site: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = tmp_path / "registry"
+    for version in ("1", "2"):
+        (registry / "tiny" / version).mkdir(parents=True)
+    make_bundle(registry / "tiny" / "1" / "bundle.offbeat", threshold=2.0)  # another digest
+    words = ["explain", names(site)[0], "--lake", str(site.lake)]
+    assert cli.main([*words, "--registry", str(registry)]) == BundleError.exit_code
+    one = str(registry / "tiny" / "1" / "bundle.offbeat")
+    assert cli.main([*words, "--bundle", one]) == BundleError.exit_code
+    (registry / "tiny" / "2" / "bundle.offbeat").write_bytes(site.bundle.read_bytes())
+    assert cli.main([*words, "--registry", str(registry)]) == 0
+    assert capsys.readouterr().out
+
+
+def test_rows_and_alerts_lie_side_by_side(site: Recording) -> None:
+    assert {name: len(rows) for name, rows in recorded(site).items()} == {"p0": 400, "p1": 400}

@@ -1,0 +1,190 @@
+"""An alert of the lake, run again: the same rows through the device's own engine.
+
+Rules: the engine is fed the asset's rows from before the alert to its end,
+with the bundle the event names; figures are compared to the digit, nothing
+is rounded.  Equality is promised within one combination of runtime, version,
+architecture and delegate, so the combination that ran here is told.
+
+>>> explained = explain(events, lake, bundles, config=None)  # doctest: +SKIP
+>>> explained.equal  # doctest: +SKIP
+True
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from offbeat_edge import fleet
+from offbeat_edge.engine import Engine
+from offbeat_edge.interpreter import Interpreter
+from offbeat_edge.model import open_model
+from offbeat_edge.replay import play, samples
+from offbeat_edge.schema import iso
+from offbeat_train.errors import DataError, LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from offbeat_edge.bundle import Bundle
+    from offbeat_edge.config import Config
+    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.model import Model
+    from offbeat_edge.schema import AlertEvent, Contribution, Runtime, ScoreRecord
+    from offbeat_train.lake import Lake
+
+    Find = Callable[[AlertEvent], Bundle]
+
+LEAD_WINDOWS = 4  # windows of rows before an alert, so that all state has settled
+LEAD_STUCK = 2  # times the steps after which a sensor counts as stuck
+LEAD_MIN_MS = 600_000  # ten minutes at least
+TAIL_WINDOWS = 1  # windows of rows behind it, for the picture
+
+
+class Compared(NamedTuple):
+    """One event as it was published, and as it came out here; None: it did not."""
+
+    event: AlertEvent
+    score: float | None
+    peak: float | None
+    contributions: tuple[Contribution, ...] | None
+    same_event: bool  # the engine told the very same event, id and all
+
+    @property
+    def equal(self) -> bool:
+        """Whether score and contributions are the same to the digit."""
+        return self.contributions == self.event.contributions and self.score == self.event.score
+
+
+class Explained(NamedTuple):
+    """An alert, run again."""
+
+    alert: str
+    events: tuple[Compared, ...]
+    scores: tuple[ScoreRecord, ...]  # of all windows around it, with every sensor named
+    manifest: Manifest
+    runtime: Runtime | None  # what ran here; None: the statistical fallback did
+    same_config: bool | None  # None: no configuration was given
+
+    @property
+    def equal(self) -> bool:
+        """Whether every event came out the same to the digit."""
+        return bool(self.events) and all(event.equal for event in self.events)
+
+
+def find(lake: Lake, name: str) -> list[AlertEvent]:
+    """Return the events of an alert, or the one event, that ``name`` is the id of.
+
+    Raises
+    ------
+    LakeError : the lake has none, or it is of a kind no model makes.
+    """
+    events = [event for event in lake.alerts() if name in (event.alert, event.id)]
+    if not events:
+        raise LakeError(f"expected the id of an alert or an event in this lake, got {name!r}")
+    if events[0].kind == "stale":
+        raise LakeError(f"{name}: a silence of {events[0].asset} has no window to run again")
+    return sorted(events, key=lambda event: event.seq)
+
+
+def explain(
+    events: Sequence[AlertEvent], lake: Lake, bundle_of: Find, *, config: Config | None
+) -> Explained:
+    """Run an alert's rows again and compare.
+
+    Parameters
+    ----------
+    events : of one alert, in order.
+    bundle_of : the bundle an event names; raises BundleError.
+    config : the gateway's, for its lateness and alert rule; None: the bundle's own.
+
+    Raises
+    ------
+    DataError : the lake has no rows of that time.
+    """
+    bundle, model, same_config = _open(events[0], bundle_of, config)
+    compared: list[Compared] = []
+    scores: list[ScoreRecord] = []
+    for digest in dict.fromkeys(e.model.bundle for e in events if e.model is not None):
+        of_one = [e for e in events if e.model is not None and e.model.bundle == digest]
+        if digest != bundle.digest:  # another model took over while it was open
+            bundle, model, same_config = _open(of_one[0], bundle_of, config)
+        found, told = _run(of_one, lake, model)
+        compared += [_compare(event, told, found) for event in of_one]
+        scores += found
+    kept = [event.id for event in events]
+    compared.sort(key=lambda item: kept.index(item.event.id))
+    ran = model.interpreter
+    return Explained(
+        alert=events[0].alert,
+        events=tuple(compared),
+        scores=tuple(scores),
+        manifest=bundle.manifest,
+        runtime=ran.runtime if isinstance(ran, Interpreter) else None,
+        same_config=same_config,
+    )
+
+
+def _open(
+    event: AlertEvent, bundle_of: Find, config: Config | None
+) -> tuple[Bundle, Model, bool | None]:
+    bundle = bundle_of(event)
+    entry = None if config is None else config.model_for(event.asset)
+    wanted = event.model.config if event.model else ""
+    if config is None or entry is None:
+        return bundle, open_model(bundle, config_digest=wanted), None
+    model = fleet.open_entry(config, entry, bundle)
+    return bundle, model, model.ref.config == wanted
+
+
+def lead_ms(manifest: Manifest) -> int:
+    """Return how far before an alert its state reaches back, with room to spare."""
+    spec, rule = manifest.model, manifest.alert
+    stuck = max((sensor.stuck_steps or 0 for sensor in manifest.sensors), default=0)
+    steps = LEAD_WINDOWS * spec.window + LEAD_STUCK * stuck
+    held = spec.hold_ms + rule.min_duration_ms + rule.clear_ms + rule.cooldown_ms
+    return max(LEAD_MIN_MS, steps * spec.period_ms + 2 * held)
+
+
+def _run(
+    events: Sequence[AlertEvent], lake: Lake, model: Model
+) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
+    """Feed the engine; return scores with every sensor named, and events by id."""
+    first, last = events[0], events[-1]
+    spec = model.manifest.model
+    start = min(first.start_ms, first.time_ms) - lead_ms(model.manifest)
+    end = last.time_ms + TAIL_WINDOWS * spec.window * spec.period_ms + model.lateness_ms + 1
+    rows = lake.rows(first.asset, start, end)
+    if not len(rows.times):
+        raise DataError(
+            f"expected samples of {first.asset} from {iso(start)} to {iso(end)}, got none", got=0
+        )
+    engine = Engine(
+        site=first.site,
+        gateway=first.gateway,
+        route=lambda _: model,
+        contributions=len(model.names),
+    )
+    scores: list[ScoreRecord] = []
+    told: dict[str, AlertEvent] = {}
+    for out in play(engine, samples(first.asset, rows.times, rows.matrix, rows.sensors)):
+        scores += out.scores
+        told |= {event.id: event for event in out.events}
+    return scores, told
+
+
+def _compare(
+    event: AlertEvent, told: dict[str, AlertEvent], scores: Sequence[ScoreRecord]
+) -> Compared:
+    count = len(event.contributions)
+    again = told.get(event.id)
+    if again is not None:
+        same = (again.type, again.time_ms, again.message) == (
+            event.type,
+            event.time_ms,
+            event.message,
+        )
+        return Compared(event, again.score, again.peak, again.contributions[:count], same)
+    at = next((s for s in scores if s.time_ms == event.time_ms), None)
+    if at is None or event.kind != "anomaly":
+        return Compared(event, None, None, None, same_event=False)
+    return Compared(event, at.score, None, at.contributions[:count], same_event=False)

@@ -1,0 +1,201 @@
+"""An explained alert as a picture, or as one page that holds everything.
+
+Rules: drawn without a display; the first panel is the score (1.0 is the
+threshold), the others are the sensors that contributed most, as they were
+and as the model expected them; the alert's time is shaded.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import UTC, datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.dates import date2num
+from matplotlib.figure import Figure
+
+from offbeat_edge.schema import iso
+from offbeat_train.report_figures import BLUE, INK, ORANGE, RED, STYLE, WIDTH
+from offbeat_train.report_page import PAGE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from offbeat_edge.schema import Contribution
+    from offbeat_train.explain import Compared, Explained
+
+PANELS = 4  # sensors drawn at most
+PANEL_HEIGHT = 1.7  # inches
+DPI = 130
+
+
+def write(path: Path, explained: Explained) -> None:
+    """Write an ``.html`` page, or a picture by the name's ending (``.png``, ``.svg``)."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        with rc_context({**STYLE, **_ink("black")}):
+            draw(explained).savefig(path, dpi=DPI, format=path.suffix[1:].lower())
+        return
+    with rc_context(STYLE):
+        sink = io.StringIO()
+        draw(explained).savefig(sink, format="svg", transparent=True, metadata={"Date": None})
+    svg = re.sub(r"^.*?(?=<svg)", "", sink.getvalue(), flags=re.DOTALL)
+    body = svg.replace(INK, "currentColor") + table(explained)
+    title = escape(f"Alert {explained.alert[:12]} of {explained.events[0].event.asset}")
+    path.write_text(PAGE.substitute(title=title, body=f"{summary(explained)}{body}"))
+
+
+def draw(explained: Explained) -> Figure:
+    """Return the figure."""
+    names = _top(explained)
+    figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * (1 + len(names))), layout="constrained")
+    panels = figure.subplots(1 + len(names), 1, sharex=True, squeeze=False)[:, 0]
+    times = [_when(score.time_ms) for score in explained.scores]
+    panels[0].plot(times, [score.score for score in explained.scores], color=BLUE)
+    panels[0].axhline(1.0, color=RED, linewidth=0.8, linestyle="--")
+    panels[0].set_title("score (dashed: the threshold)")
+    for panel, name in zip(panels[1:], names, strict=True):
+        _sensor(panel, explained, name, times)
+    for panel in panels:
+        _shade(panel, explained)
+    return figure
+
+
+def _sensor(panel: Axes, explained: Explained, name: str, times: list[Any]) -> None:
+    found = [_of(score.contributions, name) for score in explained.scores]
+    actual = [None if c is None else c.actual for c in found]
+    expected = [None if c is None else c.expected for c in found]
+    panel.plot(times, _drawable(actual), color=BLUE, label="as it was")
+    if any(value is not None for value in expected):
+        panel.plot(times, _drawable(expected), color=ORANGE, label="as expected")
+    panel.set_title(name)
+    panel.legend(loc="upper left")
+
+
+def _drawable(values: list[float | None]) -> list[float]:
+    return [float("nan") if value is None else value for value in values]
+
+
+def _shade(panel: Axes, explained: Explained) -> None:
+    events = [item.event for item in explained.events]
+    ends = [event.end_ms for event in events if event.end_ms is not None]
+    until = max([*ends, events[-1].time_ms])
+    start, end = (_place(ms) for ms in (events[0].start_ms, until))
+    panel.axvspan(start, end, color=RED, alpha=0.12, linewidth=0)
+
+
+def _top(explained: Explained) -> list[str]:
+    """Return the sensors that the events name, the largest share first."""
+    shares: dict[str, float] = {}
+    for item in explained.events:
+        for contribution in item.event.contributions:
+            known = shares.get(contribution.sensor, 0.0)
+            shares[contribution.sensor] = max(known, contribution.share)
+    return sorted(shares, key=lambda name: (-shares[name], name))[:PANELS]
+
+
+def _of(contributions: tuple[Contribution, ...], name: str) -> Contribution | None:
+    return next((c for c in contributions if c.sensor == name), None)
+
+
+def _when(time_ms: int) -> datetime:
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
+
+
+def _place(time_ms: int) -> float:
+    """Return where a time lies on matplotlib's axis of dates."""
+    return float(date2num(_when(time_ms)))  # type: ignore[no-untyped-call]  # ships half its types
+
+
+def _ink(colour: str) -> dict[Any, Any]:
+    return {key: colour for key, value in STYLE.items() if value == INK}
+
+
+# ---------------------------------------------------------------- words
+
+
+def verdict(explained: Explained) -> str:
+    """Say in a sentence whether the figures are the same."""
+    if explained.equal:
+        return "Every score and contribution came out the same, to the digit."
+    count = sum(not item.equal for item in explained.events)
+    return f"{count} of {len(explained.events)} events came out different here."
+
+
+def doubts(explained: Explained) -> list[str]:
+    """Say what may account for a difference."""
+    found = []
+    listed = [check.runtime for check in explained.manifest.runtimes]
+    if explained.runtime is None:
+        found.append("the model could not run here: the statistical fallback scored")
+    elif not explained.equal:
+        told = " ".join(_words(explained))
+        known = "is" if explained.runtime in listed else "is not"
+        found.append(f"equality is promised within one combination; {told} {known} in the bundle")
+    if explained.same_config is False:
+        found.append("the configuration given is not the one the alert was made under")
+    if explained.same_config is None and not explained.equal:
+        found.append("without --config the bundle's own lateness and alert rule were used")
+    if any(item.score is None and item.event.kind == "anomaly" for item in explained.events):
+        found.append("a window the device judged is not in the lake whole: samples are missing")
+    return found
+
+
+def _words(explained: Explained) -> list[str]:
+    ran = explained.runtime
+    return [] if ran is None else [ran.name, ran.version, ran.arch, ran.delegate]
+
+
+def summary(explained: Explained) -> str:
+    """Return the page's head."""
+    first, spec = explained.events[0].event, explained.manifest.model
+    rows = {
+        "asset": first.asset,
+        "alert": explained.alert,
+        "started": iso(first.start_ms),
+        "said": first.message,
+        "model": f"{spec.name} {spec.version}, window {spec.window} x {spec.period_ms} ms",
+        "bundle": first.model.bundle if first.model else "",
+        "configuration": first.model.config if first.model else "",
+        "run again on": " ".join(_words(explained)) or "the statistical fallback",
+    }
+    listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in rows.items())
+    warned = "".join(f"<li>{escape(text)}</li>" for text in doubts(explained))
+    return (
+        f"<p>{escape(verdict(explained))}</p>"
+        + (f'<ul class="warning">{warned}</ul>' if warned else "")
+        + f"<dl>{listed}</dl>"
+    )
+
+
+def table(explained: Explained) -> str:
+    """Return every event's figures, as published and as they came out."""
+    head = "<tr><th>event</th><th>time</th><th>what</th><th>published</th><th>again</th></tr>"
+    rows = "".join(
+        f"<tr><td>{item.event.seq} {item.event.type}</td><td>{item.event.time}</td>"
+        f"<td>{escape(name)}</td><td>{escape(published)}</td><td>{escape(again)}</td></tr>"
+        for item in explained.events
+        for name, published, again in figures(item)
+    )
+    return f'<div class="wide"><table>{head}{rows}</table></div>'
+
+
+def figures(item: Compared) -> list[tuple[str, str, str]]:
+    """Return (what, as published, as it came out) of one event; every digit."""
+    lines = [("score", _digits(item.event.score), _digits(item.score))]
+    again = {c.sensor: c for c in item.contributions or ()}
+    for contribution in item.event.contributions:
+        other = again.get(contribution.sensor)
+        for what in ("share", "expected", "actual"):
+            value = getattr(contribution, what)
+            here = None if other is None else getattr(other, what)
+            lines.append((f"{contribution.sensor} {what}", _digits(value), _digits(here)))
+    return lines
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else repr(value)
