@@ -124,7 +124,7 @@ class Detector:
         cells = residual.shape[1] * residual.shape[2]
         raw = np.sqrt(np.maximum(distance, 0.0) / cells)
         parts = fold(pull * pull, axis=1) / self._diagonal
-        shares = _shares(parts, self._scored, self._width)
+        shares = shares_of(parts, self._scored, self._width)
         return Scores(score=raw / self._threshold, shares=shares, raw=raw)
 
 
@@ -155,7 +155,7 @@ class Fallback:
         spread = (spread - self._spread_center) / self._spread_scale
         parts = level * level + spread * spread
         raw = np.sqrt(fold(parts, axis=1) / (2 * len(self._scored)))
-        shares = _shares(parts, self._scored, self._width)
+        shares = shares_of(parts, self._scored, self._width)
         return Scores(score=raw / self._threshold, shares=shares, raw=raw)
 
 
@@ -193,7 +193,8 @@ def fold(values: Floats, *, axis: int) -> Floats:
     return result
 
 
-def _shares(parts: Floats, scored: NDArray[np.intp], width: int) -> Floats:
+def shares_of(parts: Floats, scored: NDArray[np.intp], width: int) -> Floats:
+    """Turn ``parts`` >= 0 of the scored sensors, (N, S), into shares of all, (N, ``width``)."""
     total = fold(parts, axis=1)[:, None]
     even = 1.0 / len(scored)
     safe = np.where(total > 0.0, total, 1.0)

@@ -28,11 +28,11 @@ import numpy as np
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge import modelfile
-from offbeat_edge.detector import Detector
 from offbeat_edge.errors import BundleError, ModelError, OffbeatError, RuntimeUnavailable
 from offbeat_edge.golden import Golden, scores_digest
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import SCHEMA, Runtime
+from offbeat_edge.scorer import Scorer
 
 if TYPE_CHECKING:
     import os
@@ -185,8 +185,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _scores(manifest: Manifest, windows: Floats, runner: Reconstructor) -> Scores:
-    detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
-    return detector.score(windows, runner.reconstruct(windows))
+    scorer = Scorer(manifest, manifest.sensors)
+    return scorer.score(windows, runner.reconstruct(windows))
 
 
 def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:

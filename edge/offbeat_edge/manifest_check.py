@@ -13,18 +13,22 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from offbeat_edge.detector import Detector, Fallback
+from offbeat_edge.detector import Fallback
 from offbeat_edge.errors import BundleError
+from offbeat_edge.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.schema import SensorSpec
+    from offbeat_edge.shape import ShapeSpec
 
 WINDOW_MAX = 8192  # steps
 SENSORS_MAX = 512  # sensors
 CELLS_MAX = 262_144  # steps x sensors in one window
+CODES_MAX = 131_072  # numbers in all codebooks
+CODE_MAX = 8192  # steps: more than any window's spreads
 TEXT_MAX = 128  # characters of a name people read
 PERIOD_MAX_MS = 7 * 24 * 3600 * 1000
 DURATION_MAX_MS = 366 * 24 * 3600 * 1000
@@ -100,8 +104,23 @@ def _numbers(manifest: Manifest) -> Iterator[str]:
             yield from _positive(f"detector.precision[{index}][{index}]", row[index])
     yield from _all_finite("fallback.level_center", fallback.level_center)
     yield from _all_finite("fallback.spread_center", fallback.spread_center)
+    yield from _shape(manifest.shape, manifest.model.window)
     for scale in (*fallback.level_scale, *fallback.spread_scale):
         yield from _positive("fallback scales", scale)
+
+
+def _shape(shape: ShapeSpec | None, window: int) -> Iterator[str]:
+    if shape is None:
+        return
+    yield from _between("shape.pool", shape.pool, 1, window)
+    sizes = {len(code) * shape.pool for book in shape.codes for code in book}
+    if sizes != {window}:
+        yield f"shape.codes: expected numbers that span {window} steps, got {sorted(sizes)}"
+    cells = [abs(step) for book in shape.codes for code in book for step in code]
+    if len(cells) > CODES_MAX:
+        yield f"shape.codes: expected at most {CODES_MAX} numbers, got {len(cells)}"
+    elif max(cells, default=0) > CODE_MAX:
+        yield f"shape.codes: expected steps within +-{CODE_MAX}, got {max(cells)}"
 
 
 def _alert(manifest: Manifest) -> Iterator[str]:
@@ -127,7 +146,7 @@ def _digests(manifest: Manifest) -> Iterator[str]:
 
 def _detectors(manifest: Manifest) -> Iterator[str]:
     try:
-        Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
+        Scorer(manifest, manifest.sensors)
         Fallback(manifest.fallback, manifest.sensors)
     except BundleError as error:
         yield str(error)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from offbeat_edge.detector import Detector, Fallback
+from offbeat_edge.detector import Fallback
 from offbeat_edge.errors import ModelError, RuntimeUnavailable
 from offbeat_edge.golden import Golden
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import ModelRef
+from offbeat_edge.scorer import Scorer
 from offbeat_edge.window import scale
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Model:
         self.interpreter = interpreter
         self._center = np.array([s.center for s in manifest.sensors])
         self._spread = np.array([s.scale for s in manifest.sensors])
-        self._detector = Detector(manifest.detector, manifest.sensors, threshold=manifest.threshold)
+        self._scorer = Scorer(manifest, manifest.sensors)
         self._fallback = Fallback(manifest.fallback, manifest.sensors)
 
     @property
@@ -106,7 +107,7 @@ class Model:
         if recon is None:
             scores = self._fallback.score(scaled)
             return Judged(scores.score, scores.shares, None, actual)
-        scores = self._detector.score(scaled, recon)
+        scores = self._scorer.score(scaled, recon)
         expected = recon[:, -1] * self._spread + self._center
         return Judged(scores.score, scores.shares, expected, actual)
 

@@ -30,18 +30,21 @@ from offbeat_edge.detector import (
     level_and_spread,
     scored_columns,
 )
+from offbeat_edge.shape import ShapeSpec
 from offbeat_train.defaults import ALERT_BUDGET, judged_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offbeat_edge.schema import SensorSpec
+    from offbeat_train.shapes import Book
 
     Floats = NDArray[np.float64]
 
 REACH = 1.0  # how many times the held-out length a tail may be read at
 LEAST = 1.0  # raw score; lower only where residuals are below the noise floor
 SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
+SHAPE_FLOOR = 0.05  # spreads; codes are rounded to steps of 1/32
 NOISE_FLOOR = 0.05  # scaled units; int8 steps make smaller residuals meaningless
 WEEK_MS = 7 * 24 * 3600 * 1000
 EULER_GAMMA = 0.5772156649015329
@@ -52,7 +55,8 @@ class Holdout(NamedTuple):
 
     ``windows`` and ``recon`` are (N, T, F), scaled; windows of one run of
     rows are in order of time, ``stride`` steps apart; ``run`` (N,) numbers
-    the runs, so that no block of maxima spans a gap.
+    the runs, so that no block of maxima spans a gap.  ``strange`` (N, S) is
+    how far the scored sensors' shapes are from those learned elsewhere.
     """
 
     windows: Floats
@@ -60,6 +64,7 @@ class Holdout(NamedTuple):
     run: NDArray[np.intp]
     stride: int
     period_ms: int
+    strange: Floats | None = None
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +72,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     detector: DetectorSpec
     threshold: float
+    shape: ShapeSpec | None = None
     fallback: FallbackSpec
     budget_per_week: float  # what was asked for
     supported_per_week: float  # the rarest rate the held-out rows can speak of
@@ -83,10 +89,12 @@ def calibrate(
     *,
     budget_per_week: float = ALERT_BUDGET,
     rows: int | None = None,
+    book: Book | None = None,
 ) -> Calibration:
     """Weigh residuals by what is normal and set the threshold for the budget.
 
-    ``rows`` is how many of the window's last steps are judged.
+    ``rows`` is how many of the window's last steps are judged; ``book``, with
+    ``holdout.strange``, adds the shapes.
 
     Raises
     ------
@@ -96,17 +104,20 @@ def calibrate(
     steps = holdout.windows.shape[1]
     spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
     raw = Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw
-    maxima = block_maxima(raw, holdout)
     block_ms = steps * holdout.period_ms
-    held_ms = len(maxima) * block_ms
+    held_ms = len(block_maxima(raw, holdout)) * block_ms
     supported = WEEK_MS / (REACH * held_ms)
     rate = max(budget_per_week, supported)
     every = WEEK_MS / (rate * block_ms)
-    threshold = return_level(maxima, every=every)
-    alarms = int((maxima > threshold).sum())
+    threshold = return_level(block_maxima(raw, holdout), every=every)
+    score, shape = raw / threshold, None
+    if book is not None and holdout.strange is not None:
+        shape, score, threshold = _joined(book, holdout, raw, every=every)
+    alarms = int((block_maxima(score, holdout) > 1.0).sum())
     return Calibration(
         detector=spec,
         threshold=threshold,
+        shape=shape,
         fallback=calibrate_fallback(holdout, sensors, every=every),
         budget_per_week=budget_per_week,
         supported_per_week=supported,
@@ -114,8 +125,28 @@ def calibrate(
         held_out_hours=held_ms / 3_600_000,
         held_out_alarms=alarms,
         held_out_per_week=alarms * WEEK_MS / held_ms,
-        alarm_share=float((raw > threshold).mean()),
+        alarm_share=float((score > 1.0).mean()),
     )
+
+
+def _joined(
+    book: Book, holdout: Holdout, raw: Floats, *, every: float
+) -> tuple[ShapeSpec, Floats, float]:
+    """Set both thresholds so that the louder of the two keeps the budget.
+
+    Returns the shapes, the held-out scores (N,) and the reconstruction's threshold.
+    """
+    strange = np.asarray(holdout.strange, dtype=np.float64)
+    usual = np.maximum(strange.mean(axis=0), SHAPE_FLOOR**2)
+    odd = np.sqrt((strange / usual).mean(axis=1))
+    levels = [return_level(block_maxima(one, holdout), every=every) for one in (raw, odd)]
+    both = np.maximum(raw / levels[0], odd / levels[1])
+    joint = max(return_level(block_maxima(both, holdout), every=every), 1.0)
+    spec = ShapeSpec(
+        pool=book.pool, usual=_floats(usual), threshold=levels[1] * joint,
+        codes=tuple(tuple(tuple(map(int, code)) for code in codes) for codes in book.codes),
+    )  # fmt: skip
+    return spec, both / joint, levels[0] * joint
 
 
 def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> DetectorSpec:

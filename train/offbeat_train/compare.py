@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offbeat_edge.detector import Detector
+from offbeat_edge.scorer import Scorer
 from offbeat_train.calibration import calibrate
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def compare(
     plain = holdout._replace(recon=recon)
     of_pca = calibrate(plain, sensors, rows=calibration.detector.rows)
     judges = (
-        Detector(calibration.detector, sensors, threshold=calibration.threshold),
-        Detector(of_pca.detector, sensors, threshold=of_pca.threshold),
+        Scorer(calibration, sensors),
+        Scorer(of_pca, sensors),
     )
     rng = np.random.default_rng(seed)
     targets = [index for index, sensor in enumerate(sensors) if sensor.scored]
@@ -120,7 +120,7 @@ def _verdict(network: float, pca: float, *, as_good: bool) -> str:
 
 def _caught(
     pairs: Sequence[Pair],
-    judges: tuple[Detector, Detector],
+    judges: tuple[Scorer, Scorer],
     name: str,
     magnitude: float,
     *,

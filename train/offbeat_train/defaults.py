@@ -37,7 +37,7 @@ STRIDES = 8  # windows overlap this often
 JUDGED = 0.5  # share of the window, at its end, whose residuals count
 UNITS, LATENT = 32, 16
 ENERGY = 0.95  # of the windows' variance that the linear path keeps ...
-MOST_COMPONENTS = 48  # ... with no more numbers than this
+MOST_COMPONENTS = 128  # ... with no more numbers than this
 INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust
 
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 import keras
 import numpy as np
 
+from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
-from offbeat_train import compare, parity
+from offbeat_train import compare, parity, shapes
 from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import Calibration, Holdout, calibrate
 from offbeat_train.defaults import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from offbeat_train.defaults import Linear
     from offbeat_train.history import History
     from offbeat_train.prepare import Prepared
+    from offbeat_train.shapes import Book
     from offbeat_train.training import History as Losses
 
     Floats = NDArray[np.float64]
@@ -113,6 +115,7 @@ class Trained:
     losses: Losses
     pca: WindowedPca
     proof: tuple[Floats, Floats]
+    book: Book | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +157,14 @@ def fit(
     start = options.start if cold is None else None
     spec = start.spec if start else choose_network(prepared, divided[0], options)
     keras.utils.set_random_seed(options.seed)
-    school = _School(spec=spec, seed=options.seed, on=on, start=start)
+    scored = scored_columns(prepared.sensors)
+    school = _School(spec=spec, seed=options.seed, on=on, start=start, scored=scored)
     held, trained, last = _train_all(divided, prepared, school, options, on)
-    holdout = _join(held, divided, prepared)
+    holdout = _join(held, divided, prepared, [one.book for one in trained])
     on.stage("calibrating")
     calibration = calibrate(
         holdout, prepared.sensors, budget_per_week=options.budget_per_week,
-        rows=judged_rows(prepared.plan.window),
+        rows=judged_rows(prepared.plan.window), book=last.book,
     )  # fmt: skip
     proven = parity.check(
         [(one.proof, one.interpreter) for one in trained], calibration, prepared.sensors
@@ -215,8 +219,17 @@ def _train_all(
 class _School:
     """Trains networks of one shape, each from the same start."""
 
-    def __init__(self, *, spec: NetworkSpec, seed: int, on: Progress, start: Start | None) -> None:
+    def __init__(
+        self,
+        *,
+        spec: NetworkSpec,
+        seed: int,
+        on: Progress,
+        start: Start | None,
+        scored: NDArray[np.intp],
+    ) -> None:
         self._spec, self._seed, self._on, self._start = spec, seed, on, start
+        self._scored = scored
         self._shared = SharedGraph(build(spec, seed))
 
     def teach(
@@ -242,6 +255,7 @@ class _School:
             tflite=tflite, weights=shared.get_weights(), interpreter=Interpreter(tflite),
             losses=losses,
             pca=WindowedPca.fit(sample), proof=(proof, floats.astype(np.float64)),
+            book=shapes.learn(sample, self._scored),
         )  # fmt: skip
 
 
@@ -256,18 +270,27 @@ def _set_linear(model: keras.Model, path: Linear, rank: int) -> None:
     model.get_layer("linear_out").set_weights([outward, path.mean - path.mean @ inward @ outward])
 
 
-def _join(held: list[Floats], divided: list[Split], prepared: Prepared) -> Holdout:
+def _join(
+    held: list[Floats], divided: list[Split], prepared: Prepared, books: list[Book | None]
+) -> Holdout:
     """Join the splits' held-out windows; runs keep apart what is not contiguous."""
     offset, runs = 0, []
     for split in divided:
         runs.append(split.run + offset)
         offset += int(split.run[-1]) + 1
+    scored = scored_columns(prepared.sensors)
+    strange = [
+        shapes.strangeness(book, split.held_out[:], scored)
+        for book, split in zip(books, divided, strict=True)
+        if book is not None
+    ]
     return Holdout(
         windows=np.concatenate([split.held_out[:] for split in divided]),
         recon=np.concatenate(held),
         run=np.concatenate(runs),
         stride=divided[0].stride,
         period_ms=prepared.plan.period_ms,
+        strange=np.concatenate(strange) if strange else None,
     )
 
 

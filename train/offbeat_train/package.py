@@ -16,10 +16,10 @@ import msgspec
 import numpy as np
 
 from offbeat_edge import __version__, bundle, golden
-from offbeat_edge.detector import Detector
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.manifest import Manifest, RuntimeCheck
 from offbeat_edge.schema import AlertRule, Lineage, ModelSpec
+from offbeat_edge.scorer import Scorer
 from offbeat_train.compare import FAULTS
 from offbeat_train.errors import ExportError
 from offbeat_train.retrain.drift import reference
@@ -77,7 +77,7 @@ def describe(
     about = {
         key: value
         for key, value in msgspec.to_builtins(calibration).items()
-        if key not in ("detector", "fallback", "threshold")
+        if key not in ("detector", "fallback", "shape", "threshold")
     }
     about |= _references(fitted)
     return Manifest(
@@ -91,6 +91,7 @@ def describe(
         detector=calibration.detector,
         fallback=calibration.fallback,
         threshold=calibration.threshold,
+        shape=calibration.shape,
         epsilon=answers.epsilon,
         calibration=about,
         # Two windows in a row open an alert; a window of calm ends it.
@@ -155,9 +156,9 @@ def ask(fitted: Fitted) -> Answers:
     """Choose golden windows and record what this machine's runtimes answer."""
     windows = _candidates(fitted)
     sensors, calibration = fitted.prepared.sensors, fitted.calibration
-    detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
+    scorer = Scorer(calibration, sensors)
     runs = [Interpreter(fitted.trained.tflite, delegate=delegate) for delegate in (True, False)]
-    scores = [detector.score(windows, run.reconstruct(windows)) for run in runs]
+    scores = [scorer.score(windows, run.reconstruct(windows)) for run in runs]
     apart = float(np.abs(scores[1].score - scores[0].score).max())
     epsilon = min(EPSILON_MOST, max(EPSILON_FLOOR, EPSILON_FACTOR * apart))
     kept = golden.decisive(scores[0].score, epsilon=epsilon)

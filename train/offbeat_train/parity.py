@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offbeat_edge.detector import Detector
+from offbeat_edge.scorer import Scorer
 from offbeat_train.errors import AccuracyError
 from offbeat_train.network import CLIP
 
@@ -76,9 +76,9 @@ def check(
     windows = [proof[0] for proof, _ in networks]
     floats = [proof[1] for proof, _ in networks]
     integers = [integer.reconstruct(proof[0]) for proof, integer in networks]
-    detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
+    scorer = Scorer(calibration, sensors)
     parity = _measure(
-        np.concatenate(windows), np.concatenate(floats), np.concatenate(integers), detector
+        np.concatenate(windows), np.concatenate(floats), np.concatenate(integers), scorer
     )
     refuse_if_lost(parity)
     return parity
@@ -103,9 +103,9 @@ def refuse_if_lost(parity: Parity) -> None:
         )
 
 
-def _measure(windows: Floats, floats: Floats, integers: Floats, detector: Detector) -> Parity:
-    of_float = detector.score(windows, floats).score
-    of_integer = detector.score(windows, integers).score
+def _measure(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) -> Parity:
+    of_float = scorer.score(windows, floats).score
+    of_integer = scorer.score(windows, integers).score
     cut = np.clip(windows, -CLIP, CLIP)
     return Parity(
         windows=len(windows),

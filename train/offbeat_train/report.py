@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offbeat_edge.detector import Detector
 from offbeat_edge.interpreter import BATCH
 from offbeat_edge.schema import iso
+from offbeat_edge.scorer import Scorer
 from offbeat_train import report_figures as figures
 from offbeat_train.health_view import interval, verdict
 from offbeat_train.report_page import PAGE, bullets, section, table, terms
@@ -61,11 +61,8 @@ def page(fitted: Fitted, *, bundle: Path, digest: str) -> str:
 
 
 def _scores(fitted: Fitted) -> Floats:
-    calibration = fitted.calibration
-    detector = Detector(
-        calibration.detector, fitted.prepared.sensors, threshold=calibration.threshold
-    )
-    return detector.score(fitted.holdout.windows, fitted.holdout.recon).score
+    scorer = Scorer(fitted.calibration, fitted.prepared.sensors)
+    return scorer.score(fitted.holdout.windows, fitted.holdout.recon).score
 
 
 def _summary(fitted: Fitted, bundle: Path, digest: str) -> str:

@@ -56,7 +56,7 @@ def models(fitted: Fitted, manifest: Manifest, shipped: Model) -> dict[str, Mode
     return {
         "offbeat": shipped,
         "float": _model(manifest, floats),
-        "pca": _calibrated(fitted, manifest, [one.pca for one in learned], final.pca),
+        "pca": _calibrated(fitted, manifest, [one.pca for one in learned], final.pca, plain=True),
         "untrained": _calibrated(fitted, manifest, [one.path for one in learned], final.path),
         "zero": _calibrated(fitted, manifest, [_Zero() for _ in learned], _Zero()),
         "forest": _forest(fitted, manifest, learned, final),
@@ -128,17 +128,29 @@ def _model(manifest: Manifest, reconstructor: Reconstructor) -> Model:
 
 
 def _calibrated(
-    fitted: Fitted, manifest: Manifest, held: list[Reconstructor], final: Reconstructor
+    fitted: Fitted,
+    manifest: Manifest,
+    held: list[Reconstructor],
+    final: Reconstructor,
+    *,
+    plain: bool = False,
 ) -> Model:
-    """Weigh and set the threshold as ``fit`` does, on the same held-out windows."""
+    """Weigh and set the threshold as ``fit`` does, on the same held-out windows.
+
+    ``plain`` leaves out the shapes.
+    """
     recon = [
         one.reconstruct(split.held_out[:]) for one, split in zip(held, fitted.splits, strict=True)
     ]
     holdout = fitted.holdout._replace(recon=np.concatenate(recon))
-    found = calibrate(holdout, fitted.prepared.sensors, rows=manifest.detector.rows)
+    found = calibrate(
+        holdout, fitted.prepared.sensors, rows=manifest.detector.rows,
+        book=None if plain else fitted.trained.book,
+    )  # fmt: skip
     own = msgspec.structs.replace(
-        manifest, detector=found.detector, threshold=found.threshold, fallback=found.fallback
-    )
+        manifest, detector=found.detector, threshold=found.threshold, shape=found.shape,
+        fallback=found.fallback,
+    )  # fmt: skip
     return _model(own, final)
 
 
