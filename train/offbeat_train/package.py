@@ -104,8 +104,8 @@ def describe(
 def _references(fitted: Fitted) -> dict[str, object]:
     """Describe inputs and held-out scores, scaled, so that drift can be told from the bundle."""
     calibration, sensors = fitted.calibration, fitted.prepared.sensors
-    detector = Detector(calibration.detector, sensors, threshold=calibration.threshold)
-    scores = detector.score(fitted.holdout.windows, fitted.holdout.recon).score
+    scorer = Scorer(calibration, sensors)
+    scores = scorer.score(fitted.holdout.windows, fitted.holdout.recon).score
     return {
         "scores": msgspec.to_builtins(reference(scores)),
         "inputs": {
