@@ -205,6 +205,11 @@ def _golden(data: bytes, manifest: Manifest, where: str) -> golden.Golden:
     return found
 
 
+def read(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes, unverified; raises BundleError when it is none or too large."""
+    return _read(Path(path))
+
+
 def _read(path: Path) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO someone left there must not hang.

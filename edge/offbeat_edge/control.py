@@ -81,11 +81,15 @@ class Rename(Said, frozen=True, kw_only=True, tag="rename"):
 
 
 class Swap(Said, frozen=True, kw_only=True, tag="swap"):
-    """The assets of one ``[[model]]`` are judged by another bundle from now on."""
+    """The assets of one ``[[model]]`` are judged by another bundle from now on.
+
+    ``fallback``: by its plain statistics, because its model may not run.
+    """
 
     entry: Annotated[int, Meta(ge=0, le=999)]  # index of the [[model]]
     bundle: Digest  # SHA-256 of the new bundle's manifest
     model: Annotated[str, Meta(max_length=128)] = ""  # its name, for people
+    fallback: bool = False
 
 
 Control = Maintenance | Feedback | Rename | Swap

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from offbeat_edge.payload import Decoder
     from offbeat_edge.schema import Sample
     from offbeat_edge.store import OutboxSize
+    from offbeat_edge.supervise.models import Models
     from offbeat_edge.supervise.probe import Probe
     from offbeat_edge.supervise.watchdog import Watchdog
     from offbeat_edge.voice import Rejects, Scores, States, Topics
@@ -66,6 +67,7 @@ class Parts(NamedTuple):
     stamps: StampClock
     probe: Probe
     watchdog: Watchdog
+    models: Models
     discovery: Discovery | None = None  # by Home Assistant
     metrics: Exporter | None = None  # for Prometheus
     chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
@@ -105,7 +107,6 @@ class Settings(NamedTuple):
     receive_maximum: int
     health_interval_s: float
     spool_bytes: int
-    runtime: dict[str, str]
 
 
 class Daemon:
@@ -114,7 +115,6 @@ class Daemon:
     Parameters
     ----------
     parts, settings : what it is made of.
-    models : reports the models' condition.
     monotonic : seconds. wall_ms : the wall clock, ms.
     """
 
@@ -123,14 +123,12 @@ class Daemon:
         *,
         parts: Parts,
         settings: Settings,
-        models: Callable[[], list[ModelHealth]],
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.stopping = False
         self._parts = parts
         self._settings = settings
-        self._models = models
         self._now = monotonic
         self._wall_ms = wall_ms
         self._tally = Tally()
@@ -144,6 +142,7 @@ class Daemon:
         self._listening = False  # connected and drained at the last turn
         self._silent_ms = 0.0  # not yet told to the engine
         self._health_at = self._chores_at = self._metrics_at = self._started
+        self._snapshots = 0  # that have passed
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -156,6 +155,7 @@ class Daemon:
                 self._commit()
             self._publish()
             self._parts.probe.turn()
+            self._change_models()
             self._do_chores()
             self._parts.watchdog.turn()
         self._shut_down()
@@ -165,12 +165,17 @@ class Daemon:
         """Ask the loop to end after the present turn; safe in a signal handler."""
         self.stopping = True
 
+    def reload(self) -> None:
+        """Have every bundle looked at again; safe in a signal handler."""
+        self._parts.models.reload()
+
     def _start(self) -> None:
         durable, log = self._parts.durable, self._parts.log
         recovered = durable.recover(self._parts.watchdog.alive)
         self._parts.stamps.not_before(recovered.newest_stamp_ms)
         self._parts.link.session_expected = not recovered.fresh
         self._parts.states.say(durable.states())
+        self._change_models()
         log.info("recovered", fresh=recovered.fresh, samples=recovered.samples)
         self._parts.notifier.send("READY=1")
 
@@ -181,6 +186,7 @@ class Daemon:
         if self._parts.delivery is not None:
             self._parts.delivery.close()
         self._parts.link.close(b"stopped")
+        self._parts.models.close()
         self._parts.durable.close()
         if self._parts.metrics is not None:
             self._parts.metrics.close()
@@ -312,6 +318,14 @@ class Daemon:
         rest = self._parts.probe.sift(messages)
         return rest if self._parts.discovery is None else self._parts.discovery.sift(rest)
 
+    def _change_models(self) -> None:
+        """Let swaps that are due take effect; forget bundles that no journal names."""
+        for swap in self._parts.models.tend():
+            self._tell(self._parts.durable.control(swap))
+        if self._parts.durable.snapshots != self._snapshots:
+            self._snapshots = self._parts.durable.snapshots
+            self._parts.models.prune()
+
     def _do_chores(self) -> None:
         if self._now() >= self._chores_at:
             self._chores_at = self._now() + CHORES_S
@@ -326,12 +340,12 @@ class Daemon:
     def health(self) -> Health:
         """Return the daemon's condition."""
         now, tally, link = self._wall_ms(), self._tally, self._parts.link
-        models = self._models()
+        models = self._parts.models.health()
         degraded = self._degraded(models)
         return Health(
             **identity(self._settings.gateway, self._settings.site, now),  # type: ignore[arg-type]
             uptime_s=round(self._now() - self._started, 1),
-            runtime=self._settings.runtime,
+            runtime=self._parts.models.runtime(),
             condition="degraded" if degraded else "healthy",
             degraded=degraded,
             models=models,

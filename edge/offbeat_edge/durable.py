@@ -26,7 +26,7 @@ from offbeat_edge.store import ControlRow, OutboxSize, Outgoing, Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from offbeat_edge.control import Control
+    from offbeat_edge.control import Control, Swap
     from offbeat_edge.log import Log
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.store import Store
@@ -53,6 +53,10 @@ class PureEngine(Protocol):
 
     def control(self, control: Control) -> Outputs:
         """Let a control take effect; one that was heard before has none."""
+        ...
+
+    def lapsed(self) -> list[Swap]:
+        """Return swaps for models that failed in the last batch."""
         ...
 
     def at(self, control: Control) -> dict[str, int]:
@@ -113,6 +117,7 @@ class Durable:
         self.problem: str | None = None  # why nothing is durable at present
         self.lost: list[str] = []  # what could not be recovered at the start
         self.commits = 0
+        self.snapshots = 0  # of the commits
         self.commit_s = 0.0  # the last one took
         self.volatile_dropped = 0
         self._store = store
@@ -156,9 +161,17 @@ class Durable:
 
     def take(self, samples: Sequence[Sample]) -> Outputs:
         """Feed the engine; the samples and their events join the next commit."""
+        place = self._place()
         if not self._behind:
             self._entry.samples.extend(samples)
-        return self._keep(self._engine.feed(samples))
+        out = self._keep(self._engine.feed(samples))
+        for swap in self._engine.lapsed():
+            # it failed before any row of this batch was settled: that is where it is walked
+            self._record(swap, place)
+            more = self._keep(self._engine.control(swap))
+            out.events.extend(more.events)
+            out.states.extend(more.states)
+        return out
 
     def control(self, control: Control) -> Outputs:
         """Let a control take effect; it joins the next commit, and the control log.
@@ -168,13 +181,7 @@ class Durable:
         """
         if self._engine.heard(control) or self._engine.objection(control) is not None:
             return self._engine.control(control)
-        received_ms, entry = self._wall_ms(), self._entry
-        logged = controls.Logged(
-            received_ms=received_ms, at=self._engine.at(control), control=control
-        )
-        self._log_rows.append(ControlRow(received_ms, controls.encode(logged)))
-        if not self._behind:
-            entry.controls.append((len(entry.samples), len(entry.silences), control))
+        self._record(control, self._place())
         return self._keep(self._engine.control(control))
 
     def idle(self, elapsed_ms: int) -> Outputs:
@@ -308,6 +315,20 @@ class Durable:
             else:
                 self._engine.control(step)
 
+    def _place(self) -> tuple[int, int]:
+        """Return where the journal's next entry stands now."""
+        return len(self._entry.samples), len(self._entry.silences)
+
+    def _record(self, control: Control, place: tuple[int, int]) -> None:
+        """Write a control into journal and control log."""
+        received_ms = self._wall_ms()
+        logged = controls.Logged(
+            received_ms=received_ms, at=self._engine.at(control), control=control
+        )
+        self._log_rows.append(ControlRow(received_ms, controls.encode(logged)))
+        if not self._behind:
+            self._entry.controls.append((*place, control))
+
     def _note_silence(self, elapsed_ms: int) -> None:
         samples, silences, told = self._entry
         if self._behind:
@@ -340,6 +361,7 @@ class Durable:
         self._encoder.written()
         if snapshot:
             self._encoder = JournalEncoder()
+            self.snapshots += 1
         self._entry, self._behind = Entry([], [], []), False
         self._log_rows.clear()
         self._volatile += len(self._outgoing)

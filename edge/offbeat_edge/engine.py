@@ -10,7 +10,7 @@ in event time, the verdicts drive the alerts.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import numpy as np
@@ -20,11 +20,12 @@ from offbeat_edge.alertbook import Teller
 from offbeat_edge.control import Feedback, Maintenance, Rename, Swap
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
+from offbeat_edge.schema import Runs
 from offbeat_edge.upkeep import Upkeep
 from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from offbeat_edge.control import Control, Logged
     from offbeat_edge.model import Model
@@ -43,6 +44,27 @@ class _Snapshot(msgspec.Struct):
     heard: list[str] = []  # keys of the last controls, oldest first
     upkeep: dict[str, Upkeep] = {}
     gone: dict[str, str] = {}
+    runs: dict[str, Runs] = {}  # by the bundle's path in the configuration
+
+
+class Fleet(Protocol):
+    """What is needed of ``supervise.models.Models`` where models come and go."""
+
+    def use(self, swap: Swap) -> None:
+        """Let ``route`` give another model from now on."""
+        ...
+
+    def state(self) -> dict[str, Runs]:
+        """Return what runs where."""
+        ...
+
+    def resume(self, state: Mapping[str, Runs]) -> None:
+        """Take back what ``state`` gave."""
+        ...
+
+    def lapsed(self) -> list[Swap]:
+        """Return swaps for models that failed since this was last asked."""
+        ...
 
 
 class Engine:
@@ -54,6 +76,7 @@ class Engine:
     route : asset name → its model, or None when nobody watches it.
     contributions : how many sensors an event or score names.
     max_assets : assets that samples can make known; those of a snapshot stay.
+    fleet : what changes ``route``; None: nothing does.
     """
 
     def __init__(
@@ -64,10 +87,12 @@ class Engine:
         route: Callable[[str], Model | None],
         contributions: int = 5,
         max_assets: int = MAX_ASSETS,
+        fleet: Fleet | None = None,
     ) -> None:
         self.teller = Teller(site, gateway, contributions)
         self.route = route
         self.max_assets = max_assets
+        self._fleet = fleet
         self.watches: dict[str, Watch] = {}  # of watched assets only: names are cheap to invent
         self.upkeep: dict[str, Upkeep] = {}  # also of assets not heard of yet
         self.gone: dict[str, str] = {}  # names that assets once had → their new ones
@@ -110,10 +135,16 @@ class Engine:
         self._heard[controls.key(control)] = None
         if len(self._heard) > MAX_HEARD:
             del self._heard[next(iter(self._heard))]
+        if isinstance(control, Swap) and self._fleet is not None:
+            self._fleet.use(control)
         for asset in self._concerned(control):
             self._apply(control, asset, out)
         self.counters["events"] += len(out.events)
         return out
+
+    def lapsed(self) -> list[Swap]:
+        """Return swaps to plain statistics for models that failed in the last batch."""
+        return [] if self._fleet is None else self._fleet.lapsed()
 
     def objection(self, control: Control) -> str | None:
         """Say why a control would have no effect."""
@@ -164,6 +195,7 @@ class Engine:
                 list(self._heard),
                 {name: plan for name, plan in self.upkeep.items() if plan.windows},
                 self.gone,
+                {} if self._fleet is None else self._fleet.state(),
             )
         )
 
@@ -175,6 +207,8 @@ class Engine:
         msgspec.MsgspecError, ValueError : it is damaged, or of other models.
         """
         decoded = msgspec.msgpack.decode(snapshot, type=_Snapshot)
+        if self._fleet is not None:
+            self._fleet.resume(decoded.runs)
         before = self.watches, self.upkeep, self.gone
         self.watches, self.upkeep, self.gone = {}, decoded.upkeep, decoded.gone
         try:
@@ -225,6 +259,8 @@ class Engine:
             self._plan(control, out)
         elif isinstance(control, Feedback) and watch is not None:
             watch.hear(control, out)
+        elif isinstance(control, Swap) and watch is not None:
+            self._swap(watch, out)
         elif isinstance(control, Rename) and watch is not None:
             self._rename(watch, control.to, out)
 
@@ -256,6 +292,12 @@ class Engine:
         self.gone[old] = to
         if len(self.gone) > MAX_GONE:
             del self.gone[next(iter(self.gone))]
+
+    def _swap(self, watch: Watch, out: Outputs) -> None:
+        """Go on under the model that watches the asset now."""
+        model = self.route(watch.asset)
+        if model is not None and model is not watch.model:
+            self.watches[watch.asset] = watch.under(model, out)
 
     def _objection_to(self, control: Rename) -> str | None:
         if control.to in self.watches:

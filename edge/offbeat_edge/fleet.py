@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from offbeat_edge import bundle as bundles
-from offbeat_edge.model import open_model
+from offbeat_edge.model import open_model, unguarded
 from offbeat_edge.signature import Keys
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from offbeat_edge.config import Config, Source
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.manifest import Manifest
-    from offbeat_edge.model import Model
+    from offbeat_edge.model import Guard, Model
 
 DIGEST_PREFIX = "sha256:"
 
@@ -62,7 +62,12 @@ def load_entry(entry: Entry, keys: Verifier | None = None) -> Bundle:
 
 
 def open_entry(
-    config: Config, entry: Entry, bundle: Bundle, *, refused: str | None = None
+    config: Config,
+    entry: Entry,
+    bundle: Bundle,
+    *,
+    refused: str | None = None,
+    guard: Guard = unguarded,
 ) -> Model:
     """Make a bundle ready under its settings; ``refused``: without its model, and why."""
     return open_model(
@@ -71,6 +76,7 @@ def open_entry(
         rule=entry.alert.over(bundle.manifest.alert),
         lateness_ms=lateness_ms(config, entry, bundle.manifest),
         refused=refused,
+        guard=guard,
     )
 
 

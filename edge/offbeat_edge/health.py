@@ -216,7 +216,7 @@ def mqtt_health(link: Link, durable_rate: float | None, probe_ms: float | None) 
 def model_health(path: str, model: Model | None, problem: str | None) -> ModelHealth:
     """Return one model's part."""
     if model is None:
-        return ModelHealth(bundle=path, degraded=problem)
+        return ModelHealth(bundle=path, degraded=problem or "not loaded yet")
     ref, calibration = model.ref, model.manifest.calibration
     return ModelHealth(
         bundle=path,
@@ -224,7 +224,7 @@ def model_health(path: str, model: Model | None, problem: str | None) -> ModelHe
         version=ref.version,
         digest=ref.bundle,
         config=ref.config,
-        degraded=model.degraded,
+        degraded=problem or model.degraded,
         budget_per_week=_rate(calibration.get("budget_per_week")),
         expected_per_week=_rate(calibration.get("expected_per_week")),
         held_out_per_week=_rate(calibration.get("held_out_per_week")),

@@ -7,6 +7,7 @@ says why; nobody waits for a repair to keep watching.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -77,6 +78,7 @@ class Model:
         self.rule = rule or manifest.alert
         self.lateness_ms = lateness_ms
         self.degraded = degraded
+        self.lapsed: str | None = None  # why it failed at work; its statistics score since
         self.golden = golden
         self.ref = ModelRef(
             name=manifest.model.name,
@@ -117,11 +119,19 @@ class Model:
         try:
             recon = self.interpreter.reconstruct(scaled)
         except ModelError as error:
-            self.degraded = f"model failed: {error}"
+            self.degraded = self.lapsed = f"model failed: {error}"
             self.interpreter = None
             return None
         self.degraded = None
         return recon
+
+
+Guard = Callable[[Callable[[], Reconstructor]], Reconstructor]
+
+
+def unguarded(make: Callable[[], Reconstructor]) -> Reconstructor:
+    """Make an interpreter as it is."""
+    return make()
 
 
 def open_model(
@@ -131,15 +141,17 @@ def open_model(
     rule: AlertRule | None = None,
     lateness_ms: int = 0,
     refused: str | None = None,
+    guard: Guard = unguarded,
 ) -> Model:
     """Make a verified bundle ready; one whose model does not load is degraded, not dead.
 
-    ``refused`` says why the model must not even be loaded.
+    ``refused`` says why the model must not even be loaded; ``guard`` makes the
+    interpreter with what it is given.
     """
     interpreter, degraded = None, refused
     if refused is None:
         try:
-            interpreter = Interpreter(bundle.model)
+            interpreter = guard(lambda: Interpreter(bundle.model))
         except (ModelError, RuntimeUnavailable) as error:
             degraded = str(error)
     return Model(

@@ -7,17 +7,13 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from offbeat_edge import config as configs
-from offbeat_edge import dial, fleet, homeassistant, subscriptions, trial
+from offbeat_edge import dial, fleet, homeassistant, subscriptions
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
 from offbeat_edge.engine import Engine
-from offbeat_edge.errors import BundleError, ConfigError, OffbeatError
-from offbeat_edge.health import model_health
-from offbeat_edge.interpreter import Interpreter
+from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
@@ -25,8 +21,11 @@ from offbeat_edge.payload import Decoder
 from offbeat_edge.shards.gateway import Gateway
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
 from offbeat_edge.store import Store
+from offbeat_edge.supervise.crashes import Crashes
+from offbeat_edge.supervise.models import Models, Tools
 from offbeat_edge.supervise.probe import Probe
 from offbeat_edge.supervise.proof import Proof
+from offbeat_edge.supervise.shelf import Shelf
 from offbeat_edge.supervise.watchdog import Watchdog
 from offbeat_edge.voice import Rejects, Scores, States, Topics
 
@@ -35,15 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from offbeat_edge.config import Config
-    from offbeat_edge.config import Model as Entry
-    from offbeat_edge.health import ModelHealth
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
-    from offbeat_edge.model import Model
 
 STATE_FILE = "state.db"
 SUBSCRIPTIONS = "subscriptions.json"  # what our session at the broker may hold
 TRIALS = "trials"  # bundles whose golden windows reproduced here
+SHELF = "bundles"  # those that ran here
+CRASHES = "crashes"  # and those that killed the process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         daemon = _process(args, config, log)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
+        signal.signal(signal.SIGHUP, lambda *_: daemon.reload())
         return daemon.run()
     except OffbeatError:
         raise
@@ -91,7 +90,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     if shard is not None:
         die_with_parent()
         config = config_of(config, shard)
-    models = _Models(config, log)
+    models = _models(config, log)
     topics = Topics(config.gateway.id)
     always = {topics.probe: 0, **_discovery_filters(config)}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
@@ -100,7 +99,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     chores: list[Callable[[], None]] = []
     if shard is not None and not drain:
         chores.append(follow(link=link, folder=folder, shard=shard, fixed=always, log=log))
-    durable = _durable(config, models.route, topics, log)
+    durable = _durable(config, models, topics, log)
     notifier = Notifier(os.environ)
     parts = Parts(
         durable=durable,
@@ -124,13 +123,14 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             ledger=durable,
             notifier=notifier,
             log=log,
-            faulty=models.put_aside,
+            faulty=models.faulty,
         ),
         discovery=_discovery(config, topics, link),
         metrics=_metrics(config),
+        models=models,
         chores=chores,
     )
-    daemon = Daemon(parts=parts, settings=_settings(config, models.runtime()), models=models.health)
+    daemon = Daemon(parts=parts, settings=_settings(config))
     if drain:
         chores.append(lambda: daemon.stop() if _dry(parts) else None)
     return daemon
@@ -170,61 +170,15 @@ def _dry(parts: Parts) -> bool:
     return link.ready and link.drained and not durable.dirty and not durable.waiting
 
 
-class _Models:
-    """The models; one whose bundle fails leaves its assets unwatched, and says so."""
-
-    def __init__(self, config: Config, log: Log) -> None:
-        self._entries = list(config.models)
-        self._log = log
-        self._models: list[Model | None] = []
-        self._problems: list[str | None] = []
-        for entry in self._entries:
-            try:
-                model = _open(config, entry)
-                problem = model.degraded
-            except BundleError as error:
-                model, problem = None, str(error)
-            if problem:
-                log.error("bundle_failed", bundle=entry.bundle, why=problem)
-            else:
-                log.info("bundle", path=entry.bundle, digest=model.digest if model else "")
-            self._models.append(model)
-            self._problems.append(problem)
-        self.route = fleet.router(list(zip(self._entries, self._models, strict=True)))
-
-    def sensors(self, asset: str) -> tuple[str, ...]:
-        """Return the names of an asset's sensors; none when nobody watches it."""
-        model = self.route(asset)
-        return () if model is None else model.names
-
-    def runtime(self) -> dict[str, str]:
-        """Return the combination within which scores are equal to the bit."""
-        for model in self._models:
-            if model is not None and isinstance(model.interpreter, Interpreter):
-                return msgspec.structs.asdict(model.interpreter.runtime)
-        return {}
-
-    def loaded(self) -> list[Model]:
-        """Return the models at work."""
-        return [model for model in self._models if model is not None]
-
-    def put_aside(self, model: Model, why: str) -> None:
-        """Let plain statistics score instead of a model that gives wrong answers."""
-        model.interpreter, model.degraded = None, why
-        self._log.error("model_failed", model=model.ref.name, why=why)
-
-    def health(self) -> list[ModelHealth]:
-        """Return every model's condition."""
-        rows = zip(self._entries, self._models, self._problems, strict=True)
-        return [model_health(entry.bundle, model, problem) for entry, model, problem in rows]
-
-
-def _open(config: Config, entry: Entry) -> Model:
-    bundle = fleet.load_entry(entry, fleet.trusted(config))
-    folder = Path(config.gateway.state_dir) / TRIALS
-    return fleet.open_entry(
-        config, entry, bundle, refused=trial.refusal(entry.bundle, bundle, folder=folder)
+def _models(config: Config, log: Log) -> Models:
+    state = Path(config.gateway.state_dir)
+    tools = Tools(
+        shelf=Shelf(state / SHELF),
+        crashes=Crashes(state / CRASHES),
+        trials=state / TRIALS,
+        keys=fleet.trusted(config),
     )
+    return Models(config=config, tools=tools, log=log)
 
 
 def _link(config: Config, topics: Topics, log: Log, filters: Mapping[str, int]) -> Link:
@@ -241,9 +195,7 @@ def _link(config: Config, topics: Topics, log: Log, filters: Mapping[str, int]) 
     )
 
 
-def _durable(
-    config: Config, route: Callable[[str], Model | None], topics: Topics, log: Log
-) -> Durable:
+def _durable(config: Config, models: Models, topics: Topics, log: Log) -> Durable:
     return Durable(
         store=Store(
             path=Path(config.gateway.state_dir) / STATE_FILE,
@@ -252,7 +204,8 @@ def _durable(
         engine=Engine(
             site=config.gateway.site,
             gateway=config.gateway.id,
-            route=route,
+            route=models.route,
+            fleet=models,
             contributions=config.publish.explain_top,
             max_assets=config.limits.max_assets,
         ),
@@ -261,14 +214,13 @@ def _durable(
     )
 
 
-def _settings(config: Config, runtime: dict[str, str]) -> Settings:
+def _settings(config: Config) -> Settings:
     return Settings(
         gateway=config.gateway.id,
         site=config.gateway.site,
         receive_maximum=config.mqtt.receive_maximum,
         health_interval_s=config.publish.health_interval_s,
         spool_bytes=_spool_bytes(config),
-        runtime=runtime,
     )
 
 

@@ -23,7 +23,7 @@ Kind = Literal["anomaly", "sensor_fault", "stale"]
 State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
-Reason = Literal["maintenance", "false_alarm", "expected", "renamed"]
+Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "model_changed"]
 MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
 EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
 
@@ -55,6 +55,13 @@ class Reject(NamedTuple):
     reason: str
     detail: str
     topic: str
+
+
+class Runs(NamedTuple):
+    """What a ``[[model]]`` runs."""
+
+    digest: str  # SHA-256 of the bundle's manifest, hex
+    fallback: bool  # its plain statistics instead of its model
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,3 +55,10 @@ def refusal(
         folder.mkdir(parents=True, exist_ok=True)
         mark.touch()
     return None
+
+
+def forget(folder: Path, digest: str) -> None:
+    """Have a bundle tried again: something happened since."""
+    for mark in folder.glob(f"{digest}.*"):
+        with contextlib.suppress(OSError):
+            mark.unlink()

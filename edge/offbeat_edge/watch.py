@@ -317,6 +317,25 @@ class Watch:
         for kind in self.book.lives:
             self._end(kind, self._now(kind), "renamed", out)
 
+    def under(self, model: Model, out: Outputs) -> Watch:
+        """Return what watches this asset under another model.
+
+        Rows are kept where sensors, grid and window are the same; so are open
+        alerts where the model's name is, and end where it is not.
+        """
+        state = self.dump()
+        if model.ref.name != self.model.ref.name:
+            for kind in self.book.lives:
+                self._end(kind, self._now(kind), "model_changed", out)
+            state.lives = {}
+        if _shape(model) == _shape(self.model):
+            state.bundle = model.digest
+        teller = self.book.teller
+        heir = Watch(teller=teller, asset=self.asset, model=model, upkeep=self.upkeep)
+        heir.load(state)
+        heir._settle_state(self.settled_ms or 0, out)
+        return heir
+
     def inherit(self, state: WatchState, out: Outputs) -> None:
         """Go on where an asset of another name stopped."""
         self.load(state)
@@ -458,6 +477,12 @@ class Watch:
         self.check.state = state.check
         self.faults = state.faults
         self.scored_ms, self.score = state.scored_ms, state.score
+
+
+def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:
+    """Return what two models must share for one to take over the other's rows."""
+    spec = model.manifest.model
+    return model.names, spec.period_ms, spec.window
 
 
 def no_sensor(asset: str, model: Model) -> Reject:

@@ -57,7 +57,7 @@ max_queued_bytes 100000000
 """
 
 
-def make_bundle(path: Path, *, threshold: float = 1.0) -> None:
+def make_bundle(path: Path, *, threshold: float = 1.0, version: str = "1") -> None:
     """Write a bundle that expects both sensors near their centers."""
 
     def sensor(name: str, center: float) -> SensorSpec:
@@ -65,7 +65,7 @@ def make_bundle(path: Path, *, threshold: float = 1.0) -> None:
 
     manifest = Manifest(
         model=ModelSpec(
-            name="tiny", version="1", created="2026-01-01T00:00:00Z",
+            name="tiny", version=version, created="2026-01-01T00:00:00Z",
             period_ms=1000, window=4, stride=1, hold_ms=3000,
         ),
         sensors=(sensor("flow", 10.0), sensor("heat", 20.0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -239,6 +240,19 @@ def test_a_wrong_configuration_says_all_and_exits_78(tmp_path: Path) -> None:
         wait_for(lambda: not daemon.alive, "the daemon to give up")
         assert daemon.stop() == 78
         assert "oops" in daemon.errors()
+
+
+def test_a_gateway_with_an_empty_disk_takes_over_what_the_broker_kept(stage: Stage) -> None:
+    readings = recording(seed=11, seconds=100)
+    stage.player.play(readings[:100])
+    wait_for(lambda: stage.listener.health()["counters"]["samples"] == 100, "all to be taken")
+    stage.daemon.stop()
+    shutil.rmtree(stage.site.state.parent)  # the old box is gone; name, bundle, settings are not
+    stage.player.play(readings[100:])
+    stage.daemon.start().ready()
+    expected = stage.site.replay(readings[100:])
+    assert expected
+    stage.listener.wait_alerts(event.id for event in expected)
 
 
 def test_a_sample_from_2099_blinds_nobody(stage: Stage) -> None:

@@ -28,9 +28,9 @@ Daemon._take = early
     "spools alerts outside the transaction": """
 from offbeat_edge.store import Store
 commit = Store.commit
-def apart(self, *, journal=b"", snapshot=None, outgoing=(), delivered=()):
+def apart(self, *, outgoing=(), **parts):
     waiting = self.__dict__.setdefault("late", [])
-    commit(self, journal=journal, snapshot=snapshot, outgoing=waiting, delivered=delivered)
+    commit(self, outgoing=waiting, **parts)
     waiting[:] = list(outgoing)
 Store.commit = apart
 """,

@@ -9,6 +9,7 @@ of a gateway of its own beside them.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -106,6 +107,10 @@ class Gateway:
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler."""
         self.stopping = True
+
+    def reload(self) -> None:
+        """Have every shard look at its bundles again; safe in a signal handler."""
+        self._herd.signal(signal.SIGHUP)
 
     def _turn(self, now: float) -> None:
         self._herd.turn()

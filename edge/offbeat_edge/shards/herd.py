@@ -111,6 +111,12 @@ class Herd:
         for child in self.children:
             child.ear.close()
 
+    def signal(self, number: int) -> None:
+        """Send a signal to every child that runs."""
+        for child in self.children:
+            if child.process is not None:
+                child.process.send_signal(number)
+
     def _start(self, child: Child, now: float) -> None:
         environ = {
             **self._environ,
