@@ -39,6 +39,7 @@ COMMANDS = {
     "benchmark": Command("offbeat_train.benchmark_command", "how good, beside others?", "train"),
     "sign": Command("offbeat_edge.sign_command", "vouch for a bundle", "provision"),
     "record": Command("offbeat_train.record_command", "the fleet's history, into a lake", "train"),
+    "import": Command("offbeat_train.import_command", "recorded history, into a lake", "train"),
     "explain": Command("offbeat_train.explain_command", "an alert, run again", "train"),
     "inspect": Command("offbeat_edge.inspect_command", "explain a bundle"),
     "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),

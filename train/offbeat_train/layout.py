@@ -30,7 +30,10 @@ Kind = Literal["number", "flag", "time", "text", "empty"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?$")
-_TIME = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]+\d{1,2}:\d{2}.*)?$|\d{8}T\d{4,6}")
+_TIME = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]+\d{1,2}:\d{2}.*)?$|\d{8}T\d{4,6}"
+    r"|\d{4}(-\d{2}){5}$"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ _FORMATS = {
     "month first": ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y"),
 }
 _CLOCKS = ("", " %H:%M:%S", " %H:%M", " %H:%M:%S.%f", "T%H:%M:%S", " %I:%M:%S %p", " %I:%M %p",
-           "T%H%M%S")  # fmt: skip
+           "T%H%M%S", "-%H-%M-%S")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
