@@ -17,7 +17,7 @@ from offbeat_console.alarm import ORDER
 from offbeat_edge.schema import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from offbeat_console.alarm import AlarmState
     from offbeat_console.board import Alert, Board, Watched
@@ -200,3 +200,71 @@ def waiting(board: Board, now_ms: int) -> int:
     """Return how many alerts nobody has acknowledged."""
     states = (board.state_of(alert, now_ms) for alert in list(board.alerts.values()))
     return sum(state in ("unacknowledged", "returned") for state in states)
+
+
+def merged(kept: Iterable[Alert], board: Board, watched: Watched) -> list[Alert]:
+    """Return an asset's alerts, newest first: the store's, and memory's where it knows more."""
+    found = {alert.event.alert: alert for alert in kept if alert.event.gateway == watched.gateway}
+    for name in (*found, *watched.open):
+        if name in board.alerts:
+            found[name] = board.alerts[name]
+    return sorted(found.values(), key=lambda alert: -alert.event.start_ms)
+
+
+def number(score: float) -> str:
+    """Return a score as people read it.
+
+    >>> number(0.456), number(123.4)
+    ('0.46', '123')
+    """
+    return f"{score:.0f}" if score >= 100 else f"{score:.2f}"
+
+
+def value(given: float | None) -> str:
+    """Return a sensor's value with four significant digits, or all before the point.
+
+    >>> value(15.77219), value(12345.6), value(None)
+    ('15.77', '12346', '')
+    """
+    if given is None:
+        return ""
+    return f"{given:.0f}" if 1000 <= abs(given) < 1e9 else f"{given:.4g}"
+
+
+def lasted(alert: Alert, newest_ms: int) -> str:
+    """Return how long an alert has been, in event time, ``newest_ms`` being the asset's."""
+    event = alert.event
+    if event.end_ms is not None:
+        return ago(event.end_ms - event.start_ms)
+    if not alert.alarm.active:
+        return ""
+    return f"{ago(max(event.time_ms, newest_ms) - event.start_ms)} so far"
+
+
+def newest(board: Board, alert: Alert) -> int:
+    """Return the newest event time of an alert's asset."""
+    watched = board.assets.get((alert.event.gateway, alert.event.asset))
+    return watched.newest_ms if watched else alert.event.time_ms
+
+
+def facts(body: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Return an object of somebody else's as names and texts, nested names joined.
+
+    >>> facts({"schema": "1.0", "mode": "shadow", "shadow": {"version": "2"}, "ok": None})
+    [('mode', 'shadow'), ('shadow version', '2')]
+    """
+    found: list[tuple[str, str]] = []
+    for name, given in body.items():
+        if isinstance(given, dict):
+            found += facts(given, f"{prefix}{name} ")
+        elif given not in (None, "", []) and name != "schema":
+            found.append((prefix + name.replace("_", " "), _fact(given)))
+    return found
+
+
+def _fact(given: object) -> str:
+    if isinstance(given, float):
+        return f"{given:.5g}"
+    if isinstance(given, list):
+        return ", ".join(str(item) for item in given[:20])
+    return str(given)[:200]

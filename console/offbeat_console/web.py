@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from offbeat_console import palette, session
 from offbeat_console.gate import Gate
-from offbeat_console.pages import fleet
+from offbeat_console.pages import alert, alerts, asset, fleet, gateways, maintenance, models
 
 if TYPE_CHECKING:
     from offbeat_console.desk import Desk
@@ -53,7 +53,7 @@ def build(desk: Desk, settings: Settings, users: Users) -> Gate:
 
     nicegui_app.add_static_files("/static", str(STATIC))
     ui.add_head_html(HEAD, shared=True)
-    for page in (fleet,):
+    for page in (fleet, asset, alert, alerts, models, maintenance, gateways):
         page.register(desk)
     ui.run_with(
         app, title=settings.console.title, favicon=ICON, dark=None, language="en-US",

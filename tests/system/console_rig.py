@@ -36,7 +36,7 @@ SIZE = (1280, 900)
 class Console:
     """``offbeat console`` as a process of its own."""
 
-    def __init__(self, folder: Path, mqtt_port: int, *, more: str = "") -> None:
+    def __init__(self, folder: Path, mqtt_port: int, *, name: str = "console") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
@@ -49,10 +49,10 @@ state_dir = "state"
 [mqtt]
 host = "127.0.0.1"
 port = {mqtt_port}
+client_id = "{name}"
 [[source]]
 topic = "plant/{{asset}}"
 qos = 0
-{more}
 """)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -73,6 +73,12 @@ qos = 0
             self._process = subprocess.Popen(self._command(), stdout=log, stderr=log)
         wait_for(self._serves, "the console to serve")
         return self
+
+    def __enter__(self) -> Self:  # noqa: D105
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:  # noqa: D105
+        self.kill()
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -147,7 +153,23 @@ class Browser:
         self.driver.get(url)
 
     def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements("css selector", selector)
+        """Return all elements of a CSS selector, or of an XPath."""
+        way = "xpath" if selector.startswith("//") else "css selector"
+        return self.driver.find_elements(way, selector)
+
+    def press(self, *keys: str) -> None:
+        """Type, wherever the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def strips(self) -> dict[str, tuple[int, int]]:
+        """Return how many points each strip of the chart has: what came, what was expected."""
+        found: list[list[Any]] = self.run(
+            "const e = document.querySelector('.trend');"
+            "const strips = (e && getElement(e)?.strips) ?? [];"
+            "return strips.map(s => [s.name, s.actual.length, s.expected.length])"
+        )
+        return {name: (came, expected) for name, came, expected in found}
 
     def one(self, selector: str) -> WebElement:
         """Wait for an element that can be seen."""

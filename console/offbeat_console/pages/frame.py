@@ -41,7 +41,13 @@ def frame(desk: Desk, title: str) -> Iterator[None]:
     asked = context.client.request.cookies.get(THEME_COOKIE, "")
     theme = asked if asked in THEMES else "auto"
     ui.dark_mode(THEMES[theme])
-    with element("header", "top"):
+    # The framework's page is the <main>; what stands above it belongs beside it.
+    with context.client.layout:
+        header = element("header", "top")
+        banner = element("div", "banner", role="alert")
+    header.move(target_index=0)
+    banner.move(target_index=1)
+    with header:
         link(desk.title, "/", "brand").props["aria-label"] = f"{desk.title}: fleet"
         with element("nav", aria_label="Main"):
             for name, target, keys in NAVIGATION:
@@ -57,10 +63,9 @@ def frame(desk: Desk, title: str) -> Iterator[None]:
             )  # fmt: skip
             element("button", "quiet", "?", id="help", type="button", aria_label="Keyboard")
             _who()
-    banner = element("div", "banner", role="alert")
-    with element("main", tabindex="-1") as main:
+    with element("div", "content", tabindex="-1") as content:
         yield
-    ui.skip_link("Skip to content", target=main)
+    ui.skip_link("Skip to content", target=content)
     news = element("div", "unseen", aria_live="polite")
     _shortcuts()
     _Watch(desk, title, wire, banner, news)
@@ -104,12 +109,15 @@ class _Watch:
         say(self._wire, where if wire.connected else "no broker")
         self._wire.classes(add="up" if wire.connected else "down",
                            remove="down" if wire.connected else "up")  # fmt: skip
-        show(self._banner, visible=wire.tried and (not wire.connected or bool(wire.problem)))
-        say(self._banner, self._trouble())
+        trouble = self._trouble()
+        show(self._banner, visible=bool(trouble))
+        say(self._banner, trouble)
         self._count()
 
     def _trouble(self) -> str:
         wire = self._desk.board.wire
+        if not wire.tried or (wire.connected and not wire.problem):
+            return ""
         if wire.connected:
             return f"The broker refuses us something. {wire.problem}."
         since = views.clock(wire.since_ms)[11:] if wire.since_ms else ""

@@ -10,6 +10,8 @@ from offbeat_console.gate import PERSON
 from offbeat_console.palette import LOOKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offbeat_console.users import Person
 
 REFRESH_S = 0.5  # between looks at the board; a page is sent changes at most so often
@@ -78,3 +80,9 @@ def empty(title: str, *lines: str, code: str = "") -> ui.element:
         if code:
             element("pre", text=code)
     return made
+
+
+def on_value(made: ui.element, event: str, take: Callable[[str], None]) -> ui.element:
+    """Tell ``take`` the value of an input or a select at each ``event``."""
+    handler = "(e) => emit(e.target.value)"
+    return made.on(event, lambda e: take(str(e.args or "")), js_handler=handler)

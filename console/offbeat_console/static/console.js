@@ -19,7 +19,7 @@
   };
   const help = () => document.getElementById("keys")?.showModal();
   const move = (step) => {
-    const links = [...document.querySelectorAll("main tbody a, main .cards a.card")];
+    const links = [...document.querySelectorAll(".content tbody a")];
     const at = links.indexOf(document.activeElement);
     links[Math.max(0, Math.min(links.length - 1, at < 0 ? 0 : at + step))]?.focus();
   };
