@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
+from offbeat_edge.clocksync import synchronized
 from offbeat_edge.health import Health, SpoolGauge, Tally, identity, mqtt_health
 from offbeat_edge.schema import Reject
 
@@ -361,6 +362,7 @@ class Daemon:
             rejects=dict(tally.rejects),
             gaps=list(tally.gaps),
             lag_ms=None if tally.newest_ms is None else now - tally.newest_ms,
+            clock_synchronized=synchronized(wall_ms=self._wall_ms),
             clock_ahead_ms=self._parts.stamps.ahead_ms,
             qos0_assets=tally.qos0(),
             stamped_assets=tally.stamped(),

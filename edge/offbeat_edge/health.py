@@ -106,6 +106,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     rejects: dict[str, int]
     gaps: list[Gap]  # the last MAX_GAPS since the start; `counters.gaps` has them all
     lag_ms: int | None  # wall clock less the newest sample's own time
+    clock_synchronized: bool | None  # None: cannot be known here
     clock_ahead_ms: int  # stamps lead the wall clock by this much
     qos0_assets: AssetList  # nothing is promised for what arrives at QoS 0
     stamped_assets: AssetList  # nor for what the gateway had to stamp
