@@ -6,6 +6,7 @@ warning is for people.  ``config`` has said what is wrong inside the file.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import ssl
 import stat
@@ -39,6 +40,7 @@ def problems(config: Config) -> Iterator[str]:
         trusted(config)
     except TrustError as error:
         yield f"trust.keys: {error}"
+    yield from _no_delivery(config)
     for index, _, found in _bundles(config):
         if isinstance(found, BundleError):
             yield f"model[{index}].bundle: {found}"
@@ -87,6 +89,18 @@ def _unreadable(mqtt: Mqtt) -> Iterator[str]:
         else:
             if empty:
                 yield f"mqtt.{key}: expected something in {path}, got an empty file"
+
+
+def _no_delivery(config: Config) -> Iterator[str]:
+    """Say why signed bundles could not be fetched, where they are configured."""
+    if not config.delivery.root:
+        return
+    if importlib.util.find_spec("tuf") is None:
+        yield "delivery: expected python-tuf: pip install 'offbeat[delivery]'"
+    try:
+        Path(config.delivery.root).read_bytes()
+    except OSError as error:
+        yield f"delivery.root: expected a readable file, got: {error.filename}: {error.strerror}"
 
 
 def _bad_tls(mqtt: Mqtt) -> Iterator[str]:

@@ -72,8 +72,8 @@ class FakeModels:
         self.slow: Model | None = None  # ordered, not yet at work
         self.patient = False
 
-    def names(self) -> list[str]:
-        return ["tiny"]
+    def loaded(self) -> list[Model]:
+        return [self.now]
 
     def of(self, asset: str) -> str | None:
         return "tiny" if asset.startswith("p") else None

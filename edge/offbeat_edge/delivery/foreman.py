@@ -48,8 +48,8 @@ REPORT_S = 60.0  # between reports in which only counters moved
 class Models(Protocol):
     """What is needed of the models at work."""
 
-    def names(self) -> list[str]:
-        """Return the names of all models at work."""
+    def loaded(self) -> list[Model]:
+        """Return the models at work."""
         ...
 
     def of(self, asset: str) -> str | None:
@@ -316,9 +316,9 @@ class Foreman:
 
     def _meet(self) -> None:
         """Take up models that came to work, where they were left."""
-        for name in self._tools.models.names():
-            model = self._tools.models.running(name)
-            if name in self.conducts or model is None:
+        for model in self._tools.models.loaded():
+            name = model.ref.name
+            if name in self.conducts:
                 continue
             start = Conduct(runs=model.digest, last_good=model.digest)
             conduct = self.conducts[name] = self._kept.pop(name, start)
