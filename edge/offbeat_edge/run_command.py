@@ -31,9 +31,10 @@ from offbeat_edge.voice import Rejects, Scores, States, Topics
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from offbeat_edge.config import Config
+    from offbeat_edge.delivery.foreman import Foreman
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
 
@@ -92,7 +93,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         config = config_of(config, shard)
     models = _models(config, log)
     topics = Topics(config.gateway.id)
-    always = {topics.probe: 0, **_discovery_filters(config)}
+    always = {topics.probe: 0, **_discovery_filters(config), **_delivery_filters(config, drain)}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
     sources = dial.filters(config.sources) if shard is None else []
     link = _link(config, topics, log, always if drain else {**dict(sources), **always})
@@ -129,6 +130,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         metrics=_metrics(config),
         models=models,
         chores=chores,
+        delivery=None if drain else _delivery(config, models, link, topics, log, always, sources),
     )
     daemon = Daemon(parts=parts, settings=_settings(config))
     if drain:
@@ -162,6 +164,39 @@ def _metrics(config: Config) -> Exporter | None:
         need = f"metrics.port: needs {error.name}: pip install 'offbeat[metrics]'"
         raise ConfigError([need]) from error
     return Exporter(host=config.metrics.host, port=config.metrics.port)
+
+
+def _delivery_filters(config: Config, drain: bool) -> dict[str, int]:  # noqa: FBT001
+    if drain or not config.delivery.root:
+        return {}
+    from offbeat_edge.delivery import setup  # noqa: PLC0415 - only where it is configured
+
+    return setup.filters(config)
+
+
+def _delivery(  # noqa: PLR0917 - made in one place
+    config: Config,
+    models: Models,
+    link: Link,
+    topics: Topics,
+    log: Log,
+    always: dict[str, int],
+    sources: Sequence[tuple[str, int]],
+) -> Foreman | None:
+    if not config.delivery.root:
+        return None
+    from offbeat_edge.delivery import setup  # noqa: PLC0415 - only where it is configured
+
+    def subscribe(wanted: dict[str, int]) -> None:
+        for name in [name for name in always if name.startswith(setup.ROOT)]:
+            del always[name]
+        always.update(wanted)
+        if sources:  # a shard's chore sees the change by itself
+            link.subscribe_to({**dict(sources), **always}.items())
+
+    return setup.foreman(
+        config=config, models=models, link=link, topics=topics, subscribe=subscribe, log=log
+    )
 
 
 def _dry(parts: Parts) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from offbeat_edge.log import Log
     from offbeat_edge.voice import Topics
 
+ROOT = wire.ROOT  # topics below it are delivery's
 FOLDER = "tuf"  # below the state folder
 MQTT = "mqtt"
 

@@ -110,12 +110,21 @@ def follow(
 
     Parameters
     ----------
-    fixed : filters wanted besides, with QoS.
+    fixed : filters wanted besides, with QoS; it may change.
     """
     seen: int | None = None
+    part: dict[str, int] = {}
+    told: dict[str, int] = {}
 
     def chore() -> None:
-        nonlocal seen
+        nonlocal told
+        look()
+        if seen is not None and told != {**part, **fixed}:
+            told = {**part, **fixed}
+            link.subscribe_to(told.items())
+
+    def look() -> None:
+        nonlocal seen, part
         try:
             changed = (folder / registers.FILE).stat().st_mtime_ns
             if changed == seen:
@@ -125,7 +134,6 @@ def follow(
             log.error("register_unreadable", why=str(error))  # noqa: TRY400 - not logging's
             return
         seen = changed
-        link.subscribe_to({**part, **fixed}.items())
 
     return chore
 
