@@ -5,6 +5,7 @@ wide.  Everything that is not told is found in the data and said.
 
   offbeat fit pump.csv --out pump.offbeat
   offbeat fit plant/*.parquet --asset-column pump --out pumps.offbeat
+  offbeat fit --lake /srv/lake --asset 'pump*' --since 2026-01-01 --out pumps.offbeat
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ from offbeat_edge.signature import Signer
 from offbeat_train.argument_types import duration, positive, rate, units
 from offbeat_train.defaults import ALERT_BUDGET
 from offbeat_train.errors import HistoryError
+from offbeat_train.fit_source import add_source_arguments, read_source
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
-from offbeat_train.history import read_history
-from offbeat_train.history_arguments import add_history_arguments, history_options
 from offbeat_train.terminal import Bar, hushed
 from offbeat_train.words import length, often
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     import argparse
 
     from offbeat_train.fit import Fitted
+    from offbeat_train.history import History
+    from offbeat_train.package import Origin
 
 NAME_LENGTH = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("history", nargs="+", type=Path, metavar="HISTORY",
-                        help="CSV or Parquet files, or directories of them")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="what to write")
     parser.add_argument("--name", help="the model's name (default: from BUNDLE)")
     parser.add_argument("--report", type=Path, metavar="FILE",
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="sign the bundle with this private key")  # fmt: skip
     parser.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
                         help="columns to use (default: all numeric ones)")  # fmt: skip
-    add_history_arguments(parser)
+    add_source_arguments(parser)
     model = parser.add_argument_group("model (chosen from the data by default)")
     model.add_argument("--period", type=duration, metavar="TIME",
                        help="the time grid: 500ms, 1s, 5min, 1h")  # fmt: skip
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.out.parent.is_dir():
         raise HistoryError(f"expected a directory to write into, got {args.out.parent}")
     signer = Signer(args.sign) if args.sign else None  # a wrong key must not cost a training
-    history = read_history(args.history, history_options(args, sensors=args.sensors))
+    history, lake = read_source(args)
     health = examine(history)
     show(health, history, console)
     with console.status("starting TensorFlow"), hushed():
@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     with Bar(console) as bar:
         fitted = fit.fit(history, options, on=bar, health=health)
         bar.stage("writing the bundle")
-        digest = package.write(args.out, fitted, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        origin = None if lake is None else _origin(history, lake, now)
+        digest = package.write(args.out, fitted, now=now, origin=origin)
         if signer is not None:
             bundle.sign(args.out, signer.sign)
         bar.stage("drawing the report")
@@ -93,6 +95,14 @@ def run(args: argparse.Namespace) -> int:
         report.write(path, fitted, bundle=args.out, digest=digest)
     _tell(fitted, args.out, path, digest, console)
     return 0
+
+
+def _origin(history: History, lake: dict[str, object], now: datetime) -> Origin:
+    """Return what traces a bundle to rows that lie in no file."""
+    from offbeat_train.package import Origin  # noqa: PLC0415 - with TensorFlow behind it
+    from offbeat_train.retrain import past  # noqa: PLC0415
+
+    return Origin(f"{now:%Y%m%dT%H%M%SZ}", past.digest(history), {"lake": lake})
 
 
 def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console) -> None:

@@ -69,14 +69,18 @@ class Normal(NamedTuple):
     frames: dict[str, pd.DataFrame]  # asset → UTC time index, a float64 column a sensor
     edits: tuple[Edit, ...]
 
-    def history(self) -> History:
+    def history(self, sensors: tuple[str, ...] = ()) -> History:
         """Return the frames as ``fit`` takes them; no window spans what was left out.
+
+        Parameters
+        ----------
+        sensors : those to keep, in order; empty: all, by name.
 
         Raises
         ------
-        DataError : nothing is left.
+        DataError : nothing is left, or a sensor is not there.
         """
-        return _history(self)
+        return _history(self, sensors)
 
 
 def normal_history(
@@ -202,11 +206,14 @@ def _apply(rows: Rows, edits: Sequence[Edit]) -> tuple[NDArray[np.bool_], list[E
     return kept, counted
 
 
-def _history(normal: Normal) -> History:
+def _history(normal: Normal, wanted: tuple[str, ...]) -> History:
     frames = {asset: frame for asset, frame in normal.frames.items() if len(frame)}
     if not frames:
         raise DataError("expected normal rows in the lake, got none in that range", got=0)
-    sensors = tuple(sorted({str(name) for frame in frames.values() for name in frame.columns}))
+    known = {str(name) for frame in frames.values() for name in frame.columns}
+    if missing := [name for name in wanted if name not in known]:
+        raise DataError(f"expected sensors {missing}, got only {', '.join(sorted(known))}")
+    sensors = wanted or tuple(sorted(known))
     out = sum(edit.rows for edit in normal.edits if edit.left_out)
     recordings, first = {}, 0
     for asset, frame in frames.items():
