@@ -45,6 +45,11 @@ COMMANDS = {
     "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),
     "run": Command("offbeat_edge.run_command", "the daemon"),
     "reshard": Command("offbeat_edge.reshard_command", "share assets among more or fewer daemons"),
+    "control-log": Command("offbeat_edge.control_log_command", "what people said, to replay"),
+    "feedback": Command("offbeat_edge.announce.feedback_command", "say what an alert was"),
+    "maintenance": Command(
+        "offbeat_edge.announce.maintenance_command", "announce work on an asset"
+    ),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),

@@ -16,12 +16,15 @@ True
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from offbeat_edge.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 SCHEMA = "1.0"
 MAJOR = "1."
@@ -112,12 +115,15 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
 def key(control: Control) -> str:
     """Return what makes a control that one: redelivered, it has the same.
 
+    The asset belongs to it: one id may announce work on several.
+
     >>> key(Rename(id="7", asset="a", to="b", time_ms=FIRST_MS))
-    'rename 7'
+    'rename 7 a'
     """
     kind = str(control.__struct_config__.tag)
     taken_back = isinstance(control, Maintenance) and control.cancelled
-    return f"{'cancel' if taken_back else kind} {control.id}"
+    about = str(control.entry) if isinstance(control, Swap) else control.asset
+    return f"{'cancel' if taken_back else kind} {control.id} {about}"
 
 
 def encode(logged: Logged) -> bytes:
@@ -131,3 +137,33 @@ def decode(line: bytes | str) -> Logged:
         return msgspec.json.decode(line, type=Logged)
     except (ValueError, RecursionError) as error:  # msgspec's own, and of bytes that are no UTF-8
         raise StoreError(f"expected a line of the control log, got: {error}") from error
+
+
+def decode_log(text: str) -> list[Logged]:
+    """Read a whole log, a line each; StoreError names the line that is none."""
+    log = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            log += [decode(line)] if line.strip() else []
+        except StoreError as error:
+            raise StoreError(f"line {number}: {error}") from error
+    return log
+
+
+def elders_first(names: Iterable[str], log: Iterable[Logged]) -> list[str]:
+    """Put assets behind those that were renamed to be them.
+
+    >>> was = Rename(id="1", asset="new", to="a", time_ms=FIRST_MS)
+    >>> elders_first(["a", "b", "new"], [Logged(received_ms=0, control=was)])
+    ['b', 'new', 'a']
+    """
+    said = [logged.control for logged in log]
+    former = {c.to: c.asset for c in said if isinstance(c, Rename)}
+
+    def age(name: str) -> int:
+        seen = [name]
+        while former.get(seen[-1], name) not in seen:
+            seen.append(former[seen[-1]])
+        return len(seen)
+
+    return sorted(names, key=age)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import msgspec
 
 from offbeat_edge.clocksync import synchronized
+from offbeat_edge.commands import Done, Request, Taken, Verb
 from offbeat_edge.health import Health, SpoolGauge, Tally, identity, mqtt_health
 from offbeat_edge.schema import Reject
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from offbeat_edge.clock import StampClock
+    from offbeat_edge.commands import Commands
     from offbeat_edge.durable import Durable
     from offbeat_edge.health import ModelHealth
     from offbeat_edge.homeassistant import Discovery
@@ -58,6 +60,7 @@ class Parts(NamedTuple):
     durable: Durable
     link: Link
     decoder: Decoder
+    commands: Commands
     outbox: Outbox
     states: States
     scores: Scores | None
@@ -144,6 +147,7 @@ class Daemon:
         self._silent_ms = 0.0  # not yet told to the engine
         self._health_at = self._chores_at = self._metrics_at = self._started
         self._snapshots = 0  # that have passed
+        parts.commands.add("health", Verb(Request, self._say_health))
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -176,6 +180,7 @@ class Daemon:
         self._parts.stamps.not_before(recovered.newest_stamp_ms)
         self._parts.link.session_expected = not recovered.fresh
         self._parts.states.say(durable.states())
+        self._parts.states.clear(durable.gone())
         self._change_models()
         log.info("recovered", fresh=recovered.fresh, samples=recovered.samples)
         self._parts.notifier.send("READY=1")
@@ -200,15 +205,24 @@ class Daemon:
         return POLL_S
 
     def _take(self, messages: Sequence[Message]) -> None:
-        """Decode a batch and feed the engine."""
+        """Decode a batch and feed the engine, in the order of arrival."""
         if not messages:
             return
         samples: list[Sample] = []
         for message in messages:
-            if not self._delivered(message):
+            if self._delivered(message):
+                continue
+            if self._parts.commands.takes(message.topic):
+                self._feed(samples)
+                samples = []
+                self._command(message)
+            else:
                 samples += self._decode(message)
         self._heard_at = self._now()
         self._owe(messages)
+        self._feed(samples)
+
+    def _feed(self, samples: list[Sample]) -> None:
         if samples:
             out = self._parts.durable.take(samples)
             self._tell(out)
@@ -219,6 +233,29 @@ class Daemon:
         """Hand over what belongs to delivery; tell whether it did."""
         delivery = self._parts.delivery
         return delivery is not None and delivery.take(message.topic, message.payload)
+
+    def _command(self, message: Message) -> None:
+        """Do what a command says; its answer leaves after the commit, which is due at once."""
+        try:
+            taken = self._parts.commands.take(message)
+        except Exception as error:  # noqa: BLE001 - whatever was asked for, the daemon lives
+            self._parts.log.error(  # noqa: TRY400 - not the logging module
+                "command_failed", topic=message.topic, why=repr(error)
+            )
+            taken = Taken(reject=Reject("internal", repr(error), message.topic))
+        self._tally.message(message, [])
+        self._tally.counters["commands"] += 1
+        self._alerted = True
+        if taken.reject is not None:
+            self._tally.reject(taken.reject)
+            self._parts.rejects.say(taken.reject, message.payload)
+        if taken.out is not None:
+            self._tell(taken.out)
+            self._parts.states.clear(self._parts.durable.gone())
+
+    def _say_health(self, _request: Request) -> Done:
+        self._health_at = self._now()
+        return Done()
 
     def _decode(self, message: Message) -> list[Sample]:
         stamp = self._parts.stamps.stamp_ms()

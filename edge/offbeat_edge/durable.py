@@ -21,7 +21,7 @@ import msgspec
 from offbeat_edge import control as controls
 from offbeat_edge.errors import StateRefused, StoreError
 from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder
-from offbeat_edge.store import ControlRow, OutboxSize, Outgoing, Row
+from offbeat_edge.store import ControlRow, OutboxSize, Outgoing, Rank, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -69,6 +69,15 @@ class PureEngine(Protocol):
 
     def objection(self, control: Control) -> str | None:
         """Say why a control would have no effect."""
+        ...
+
+    def concerns(self, asset: str, *, planned: bool = False) -> bool:
+        """Whether an asset is watched here; ``planned``: or would be, if it spoke."""
+        ...
+
+    @property
+    def gone(self) -> dict[str, str]:
+        """Names that assets once had → their new ones."""
         ...
 
     def snapshot(self) -> bytes:
@@ -193,6 +202,14 @@ class Durable:
         """Say why a control would have no effect; none if it had it already."""
         return None if self._engine.heard(control) else self._engine.objection(control)
 
+    def concerns(self, asset: str, *, planned: bool = False) -> bool:
+        """Whether an asset is watched here; ``planned``: or would be, if it spoke."""
+        return self._engine.concerns(asset, planned=planned)
+
+    def say(self, topic: str, payload: bytes) -> None:
+        """Let a message wait for the next commit, and then for the broker."""
+        self._outgoing.append(Outgoing(topic, payload, Rank.DIAGNOSTIC))
+
     def commit(self, *, delivered: Iterable[int] = (), snapshot: bool = False) -> bool:
         """Write; return whether what was taken may be acknowledged."""
         started = self._now()
@@ -276,6 +293,10 @@ class Durable:
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""
         return self._engine.states()
+
+    def gone(self) -> list[str]:
+        """Return names that assets once had."""
+        return list(self._engine.gone)
 
     def close(self) -> None:
         """Close the database."""

@@ -21,7 +21,7 @@ from offbeat_edge.control import Feedback, Maintenance, Rename, Swap
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
 from offbeat_edge.schema import Runs
-from offbeat_edge.upkeep import Upkeep
+from offbeat_edge.upkeep import MAX_MAINTENANCE_MS, Upkeep
 from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
 
 if TYPE_CHECKING:
@@ -151,14 +151,19 @@ class Engine:
         if isinstance(control, Swap):
             return None
         asset = control.asset
-        planned = isinstance(control, Maintenance) and self.route(asset) is not None
-        if asset not in self.watches and not planned:
+        if not self.concerns(asset, planned=isinstance(control, Maintenance)):
             return f"expected an asset that is watched here, got {asset!r}"
-        if isinstance(control, Maintenance) and control.start_ms >= control.end_ms:
-            return f"expected start_ms before end_ms, got {control.start_ms}, {control.end_ms}"
+        if isinstance(control, Maintenance):
+            length_ms = control.end_ms - control.start_ms
+            if not 0 < length_ms <= MAX_MAINTENANCE_MS:
+                return f"expected end_ms after start_ms by a year at most, got {length_ms} ms"
         if isinstance(control, Rename):
             return self._objection_to(control)
         return None
+
+    def concerns(self, asset: str, *, planned: bool = False) -> bool:
+        """Whether an asset is watched here; ``planned``: or would be, if it spoke."""
+        return asset in self.watches or (planned and self.route(asset) is not None)
 
     def at(self, control: Control) -> dict[str, int]:
         """Return where a control would take effect now: asset → last closed step, ms."""

@@ -118,7 +118,17 @@ class Tally:
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter(
             dict.fromkeys(
-                ("messages", "qos0", "retained", "samples", "rejects", "windows", "alerts", "gaps"),
+                (
+                    "messages",
+                    "qos0",
+                    "retained",
+                    "commands",
+                    "samples",
+                    "rejects",
+                    "windows",
+                    "alerts",
+                    "gaps",
+                ),
                 0,
             )
         )

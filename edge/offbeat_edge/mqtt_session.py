@@ -72,6 +72,7 @@ class Session:
     tls : context of the connection, or None for a clear one.
     will : retained last will, QoS 1, or None.
     generation : number of this connection, copied into its messages.
+    lasting : the broker is to keep our subscriptions and queue when we are away.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Session:
         tls: ssl.SSLContext | None,
         will: Will | None,
         generation: int,
+        lasting: bool = True,
     ) -> None:
         self.version = version
         self.generation = generation
@@ -96,6 +98,7 @@ class Session:
         self.granted: dict[int, list[str | None]] = {}  # SUBACK: mid → refusal per filter
         self.released: list[int] = []  # UNSUBACK: mids
         self._broker = broker
+        self._lasting = lasting
         self._poll = select.poll()
         self._client = self._make_client(tls, will)
 
@@ -109,8 +112,8 @@ class Session:
                     broker.host,
                     broker.port,
                     broker.keepalive_s,
-                    clean_start=False,
-                    properties=_connect_properties(broker),
+                    clean_start=not self._lasting,
+                    properties=_connect_properties(broker, lasting=self._lasting),
                 )
             else:
                 self._client.connect(broker.host, broker.port, broker.keepalive_s)
@@ -188,7 +191,7 @@ class Session:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._broker.client_id,
-            clean_session=None if five else False,
+            clean_session=None if five else not self._lasting,
             protocol=MQTTv5 if five else MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,
@@ -304,9 +307,9 @@ class Session:
         self.released.append(mid)
 
 
-def _connect_properties(broker: Broker) -> Properties:
+def _connect_properties(broker: Broker, *, lasting: bool) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S if lasting else 0
     properties.ReceiveMaximum = broker.receive_maximum
     properties.MaximumPacketSize = broker.max_packet_bytes
     return properties

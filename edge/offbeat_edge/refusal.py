@@ -20,6 +20,7 @@ Reason = Literal[  # the message cannot be read
     "asset_collision",
     "asset_name",
     "bad_time",
+    "command",
     "empty",
     "encoding",
     "no_values",

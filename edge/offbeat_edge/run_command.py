@@ -7,8 +7,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offbeat_edge import commands, dial, fleet, homeassistant, subscriptions
 from offbeat_edge import config as configs
-from offbeat_edge import dial, fleet, homeassistant, subscriptions
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -93,7 +93,8 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         config = config_of(config, shard)
     models = _models(config, log)
     topics = Topics(config.gateway.id)
-    always = {topics.probe: 0, **_discovery_filters(config), **_delivery_filters(config, drain)}
+    always = {topics.probe: 0, **commands.filters(topics.root)}
+    always |= {**_discovery_filters(config), **_delivery_filters(config, drain)}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
     sources = dial.filters(config.sources) if shard is None else []
     link = _link(config, topics, log, always if drain else {**dict(sources), **always})
@@ -110,6 +111,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             max_payload_bytes=config.limits.max_payload_bytes,
             sensors=models.sensors,
         ),
+        commands=commands.Commands(topics=topics, durable=durable),
         outbox=Outbox(durable=durable, link=link, log=log),
         states=States(link=link, topics=topics),
         scores=Scores(link=link, topics=topics) if config.publish.score else None,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from offbeat_edge.control import Maintenance
 
 MAX_WINDOWS = 32  # of one asset; the one that ends first makes room
+MAX_MAINTENANCE_MS = 366 * 86_400_000  # a longer window is a mistake
 KEPT_MS = 86_400_000  # after its end: a source's clock may be set back a little
 
 

@@ -28,28 +28,32 @@ class Topics:
     """Names of what one gateway publishes."""
 
     def __init__(self, gateway: str) -> None:
-        self._root = f"offbeat/{gateway}"
-        self.status = f"{self._root}/status"
-        self.health = f"{self._root}/health"
-        self.probe = f"{self._root}/probe"
-        self.errors = f"{self._root}/errors"
-        self.shards = f"{self._root}/shards"
+        self.root = f"offbeat/{gateway}"
+        self.status = f"{self.root}/status"
+        self.health = f"{self.root}/health"
+        self.probe = f"{self.root}/probe"
+        self.errors = f"{self.root}/errors"
+        self.shards = f"{self.root}/shards"
 
     def alert(self, asset: str) -> str:
         """Return where an asset's alert events go."""
-        return f"{self._root}/asset/{asset}/alert"
+        return f"{self.root}/asset/{asset}/alert"
 
     def state(self, asset: str) -> str:
         """Return where an asset's state is retained."""
-        return f"{self._root}/asset/{asset}/state"
+        return f"{self.root}/asset/{asset}/state"
 
     def rollout(self, model: str) -> str:
         """Return where a gateway tells of the bundles it was sent for a model."""
-        return f"{self._root}/rollout/{model}"
+        return f"{self.root}/rollout/{model}"
 
     def score(self, asset: str) -> str:
         """Return where an asset's scores go."""
-        return f"{self._root}/asset/{asset}/score"
+        return f"{self.root}/asset/{asset}/score"
+
+    def result(self, verb: str) -> str:
+        """Return where a command's answer goes."""
+        return f"{self.root}/result/{verb}"
 
 
 class States:
@@ -59,13 +63,19 @@ class States:
         self._link = link
         self._topics = topics
         self._generation = 0
-        self._waiting: dict[str, AssetState] = {}
-        self._known: dict[str, AssetState] = {}
+        self._waiting: dict[str, AssetState | None] = {}
+        self._known: dict[str, AssetState | None] = {}
 
     def say(self, states: Iterable[AssetState]) -> None:
         """Queue states; a newer one of an asset replaces one that waits."""
         for state in states:
             self._known[state.asset] = self._waiting[state.asset] = state
+
+    def clear(self, assets: Iterable[str]) -> None:
+        """Let the broker forget assets that have another name now."""
+        for asset in assets:
+            if self._known.get(asset, True) is not None:
+                self._known[asset] = self._waiting[asset] = None
 
     def drain(self) -> None:
         """Publish what waits, as far as the broker takes it."""
@@ -76,8 +86,8 @@ class States:
             self._waiting = dict(self._known)
         for asset in list(self._waiting)[: self._link.room // 2]:
             state = self._waiting.pop(asset)
-            topic = self._topics.state(asset)
-            self._link.publish(topic, msgspec.json.encode(state), qos=1, retain=True)
+            payload = b"" if state is None else msgspec.json.encode(state)
+            self._link.publish(self._topics.state(asset), payload, qos=1, retain=True)
 
 
 class Scores:

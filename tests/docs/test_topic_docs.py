@@ -16,8 +16,18 @@ import msgspec
 import pytest
 from msgspec.structs import fields
 
+from offbeat_edge import (
+    alert,
+    commands,
+    control,
+    durable,
+    mqtt_session,
+    schema,
+    store,
+    upkeep,
+    voice,
+)
 from offbeat_edge import config as configs
-from offbeat_edge import durable, mqtt_session, schema, store, voice
 from offbeat_edge import health as healths
 from offbeat_edge.delivery import report as reports
 from offbeat_edge.log import Log
@@ -146,9 +156,32 @@ class Wire:
 def test_every_topic_stands_in_the_page_and_no_other() -> None:
     topics = Topics("<gateway>")
     known = {value for name, value in vars(topics).items() if not name.startswith("_")}
+    known.discard(topics.root)
     methods = [name for name in vars(Topics) if not name.startswith("_")]
     known |= {said(getattr(topics, name)) for name in methods}
     assert names(TOPICS, "topic") == known
+
+
+def test_everything_we_subscribe_beside_sensors_stands_in_the_page(daemon: Daemon) -> None:
+    assert names(TOPICS, "we read") == commands.filters("offbeat/<gateway>").keys()
+    assert names(TOPICS, "verb") == set(parts(daemon).commands.verbs)
+
+
+def test_examples_of_announcements_are_understood() -> None:
+    shown = re.findall(r"```json5\n(.*?)```", TOPICS, re.DOTALL)
+    for kind, text in zip((control.Maintenance, control.Feedback), shown, strict=True):
+        said = msgspec.json.decode(text, type=kind)
+        whole = json.loads(msgspec.json.encode(said))
+        assert set(json.loads(text)) == set(whole) - {"control"}
+
+
+def test_limits_of_commands_are_the_codes() -> None:
+    flat = TOPICS.replace("\n", " ")
+    assert f"at most {commands.MAX_BYTES} bytes" in flat
+    assert f"{commands.BURST} are taken at once, and {commands.PER_S:.0f} a second" in flat
+    assert f"has {upkeep.MAX_WINDOWS} at most" in flat
+    assert f"come to {alert.HUSH_ESCAPE:.0f} times" in flat
+    assert f"{alert.MAX_HUSH_MS // 3_600_000} hours of event time" in flat
 
 
 @pytest.mark.parametrize("name", STRUCTS)
@@ -232,7 +265,7 @@ def test_numbers_in_the_page_are_the_codes() -> None:
     assert f"the message's first {voice.FIRST_BYTES} bytes" in TOPICS
 
 
-def commands(program: str) -> list[list[str]]:
+def programs(program: str) -> list[list[str]]:
     lines = re.findall(rf"^{program} .*$", TOPICS, re.MULTILINE)
     return [shlex.split(re.split(r"[|<>]|\s#", line)[0]) for line in lines]
 
@@ -244,7 +277,7 @@ def filters(command: list[str]) -> list[str]:
 def test_every_subscription_shown_finds_something() -> None:
     topics = Topics("gw1")
     ours = [topics.status, topics.health, topics.alert("p1"), topics.state("p1")]
-    shown = [name for command in commands("mosquitto_sub") for name in filters(command)]
+    shown = [name for command in programs("mosquitto_sub") for name in filters(command)]
     assert len(shown) == 5
     for name in shown:
         pattern = re.escape(name).replace(r"\+", "[^/]+").replace(r"\#", ".*")
@@ -253,7 +286,7 @@ def test_every_subscription_shown_finds_something() -> None:
 
 def test_every_publication_shown_is_understood() -> None:
     source = configs.Source(topic="plant/{asset}")
-    shown = commands("mosquitto_pub")
+    shown = [c for c in programs("mosquitto_pub") if filters(c)[0].startswith("plant/")]
     assert len(shown) == 2
     for command in shown:
         if "-m" in command:

@@ -28,7 +28,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from offbeat_edge import bundle, config, fleet, golden, knownanswer
+from offbeat_edge import bundle, config, control, fleet, golden, knownanswer
 from offbeat_edge.detector import DetectorSpec, FallbackSpec
 from offbeat_edge.engine import Engine
 from offbeat_edge.interpreter import Interpreter
@@ -163,8 +163,11 @@ format = "json"
 {more}
 """)
 
-    def replay(self, readings: Iterable[Reading]) -> list[AlertEvent]:
-        """Return the events of an undisturbed run: the engine, in process, at one go."""
+    def replay(self, readings: Iterable[Reading], *, log: str = "") -> list[AlertEvent]:
+        """Return the events of an undisturbed run: the engine, in process, at one go.
+
+        ``log`` holds lines of a control log.
+        """
         read = config.load(self.path, {})
         entry = read.models[0]
         model = fleet.open_entry(read, entry, fleet.load_entry(entry))
@@ -176,7 +179,8 @@ format = "json"
         samples = []
         for reading in readings:
             samples += decoder.decode(reading.topic, reading.payload, 0, retained=False)[0]
-        return engine.feed(samples).events
+        engine.schedule(control.decode_log(log))
+        return [*engine.feed(samples).events, *engine.flush().events]
 
 
 def free_port() -> int:
@@ -411,6 +415,12 @@ class Player:
         for info in infos:
             info.wait_for_publish(WAIT_S)
             assert info.is_published(), "the broker did not take a reading"
+
+    def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish one message and wait until the broker has it."""
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        info.wait_for_publish(WAIT_S)
+        assert info.is_published(), f"the broker did not take {topic}"
 
     def close(self) -> None:
         self._client.disconnect()

@@ -365,7 +365,7 @@ def test_a_name_that_is_taken_or_unwatched_is_refused(model: Model) -> None:
         (rename("valve"), "a name that a [[model]] matches"),
         (rename("pump3", asset="pump9"), "an asset that is watched here"),
         (window(0, 1, asset="valve"), "an asset that is watched here"),
-        (window(2, 1), "start_ms before end_ms"),
+        (window(2, 1), "end_ms after start_ms"),
     ]:
         assert why in (engine.objection(control) or "")
         assert engine.control(control) == ([], [], [], [])

@@ -19,8 +19,9 @@ import numpy as np
 from offbeat_edge import bundle as bundles
 from offbeat_edge import config as configs
 from offbeat_edge import fleet
+from offbeat_edge.control import decode_log, elders_first
 from offbeat_edge.engine import Engine
-from offbeat_edge.errors import BundleError
+from offbeat_edge.errors import BundleError, StoreError
 from offbeat_edge.model import open_model
 from offbeat_edge.replay import play, row_scores, samples
 from offbeat_edge.schema import iso
@@ -30,9 +31,10 @@ from offbeat_train.history_arguments import add_history_arguments, history_optio
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from offbeat_edge.bundle import Bundle
+    from offbeat_edge.control import Logged
     from offbeat_edge.model import Model
     from offbeat_edge.schema import AlertEvent, ScoreRecord
     from offbeat_edge.window import Ints
@@ -60,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, help="site, lateness and alert settings of this daemon's file"
     )
+    parser.add_argument(
+        "--control", type=Path, metavar="FILE.jsonl", help="the daemon's control log"
+    )
     parser.add_argument("--asset", help="the asset's name, for a recording of one asset")
     add_history_arguments(parser)
 
@@ -69,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     bundle = bundles.load(args.bundle)
     history = _history(args, bundle)
     engine, model = _engine(args, bundle)
-    replayed = replay_history(engine, history, asset=args.asset)
+    log = _control_log(args.control)
+    replayed = replay_history(engine, history, asset=args.asset, log=log)
     if args.scores is not None:
         _write_scores(args.scores, history, replayed, model, args.asset)
     if args.alerts is not None:
@@ -79,10 +85,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def replay_history(engine: Engine, history: History, *, asset: str | None = None) -> Replayed:
-    """Feed every recording to the engine, its rows in the order of the file."""
+def replay_history(
+    engine: Engine, history: History, *, asset: str | None = None, log: Sequence[Logged] = ()
+) -> Replayed:
+    """Feed every recording to the engine, its rows in the order of the file.
+
+    What the control log holds takes effect where it did in the daemon.
+    """
     out = Replayed({}, [], Counter())
-    for name, recording in history.assets.items():
+    engine.schedule(log)
+    for name in elders_first(history.assets, log):
+        recording = history.assets[name]
         order = np.argsort(recording.row, kind="stable")
         called = asset or name
         stream = samples(
@@ -93,7 +106,17 @@ def replay_history(engine: Engine, history: History, *, asset: str | None = None
             scores += outputs.scores
             out.events.extend(outputs.events)
             out.drops.update(drop.reason for drop in outputs.drops)
+    out.events.extend(engine.flush().events)
     return out
+
+
+def _control_log(path: Path | None) -> list[Logged]:
+    if path is None:
+        return []
+    try:
+        return decode_log(path.read_text(encoding="utf-8"))
+    except (StoreError, UnicodeDecodeError) as error:
+        raise HistoryError(str(error), path=path) from error
 
 
 def _history(args: argparse.Namespace, bundle: Bundle) -> History:
