@@ -69,6 +69,7 @@ class FakeModels:
         self.known = {A: model_of(manifest, A), B: model_of(manifest, B), C: model_of(manifest, C)}
         self.now = self.known[A]
         self.activated: list[str] = []
+        self.held: set[str] = set()
         self.slow: Model | None = None  # ordered, not yet at work
         self.patient = False
 
@@ -267,6 +268,15 @@ def test_a_bundle_that_does_not_run_is_sent_back_at_once(bench: Bench) -> None:
     bench.turn()
     assert bench.models.activated == [B, A]
     assert "rolled_back" in bench.foreman.problems[0]
+
+
+def test_the_way_back_stays_on_the_shelf(bench: Bench) -> None:
+    """Also when two newer ones came within their probations."""
+    for version, bundle in enumerate((B, C)):
+        bench.courier.bring(msgspec.structs.replace(order(bundle), version=version + 2))
+        bench.turn()
+    bench.turn()
+    assert bench.models.held == {A}
 
 
 def test_a_bundle_that_alerts_too_often_is_sent_back(bench: Bench, manifest: Manifest) -> None:

@@ -48,6 +48,8 @@ REPORT_S = 60.0  # between reports in which only counters moved
 class Models(Protocol):
     """What is needed of the models at work."""
 
+    held: set[str]  # digests that must stay on the shelf
+
     def loaded(self) -> list[Model]:
         """Return the models at work."""
         ...
@@ -119,6 +121,7 @@ class Foreman:
         self._now = monotonic
         self._wall_ms = wall_ms
         self._shadows: dict[str, Shadow] = {}
+        self._names: dict[str, str | None] = {}  # asset → model, since the last turn
         self._ordered_at: dict[str, float] = {}  # model → monotonic
         self._unsaid: set[str] = set()
         self._kept = _read(place.state)
@@ -143,7 +146,7 @@ class Foreman:
     def hear(self, samples: Sequence[Sample], out: Outputs) -> None:
         """Count what a batch of samples led to, and show it to challengers."""
         for score in out.scores:
-            name = self._tools.models.of(score.asset)
+            name = self._name_of(score.asset)
             model = self._tools.models.running(name) if name else None
             conduct = self.conducts.get(name or "")
             if conduct is not None and model is not None and self._works(conduct, model):
@@ -151,7 +154,7 @@ class Foreman:
                 step_ms = spec.period_ms * spec.stride
                 conduct.window(score.score, score.time_ms, step_ms)
         for event in out.events:
-            name = self._tools.models.of(event.asset)
+            name = self._name_of(event.asset)
             if name in self.conducts and (event.kind, event.type) == ("anomaly", "new"):
                 conduct = self.conducts[name]
                 conduct.count.alerts += self._works(conduct, self._tools.models.running(name))
@@ -160,7 +163,9 @@ class Foreman:
 
     def turn(self) -> None:
         """Do what is due."""
+        self._names.clear()
         self._meet()
+        self._tools.models.held = {conduct.last_good for conduct in self.conducts.values()}
         self.courier.turn()
         if self.courier.fresh:
             self.courier.fresh = False
@@ -177,6 +182,12 @@ class Foreman:
         """Save, and end the child."""
         self._save()
         self.courier.close()
+
+    def _name_of(self, asset: str) -> str | None:
+        """Return the model that watches an asset, found by its patterns once a turn."""
+        if asset not in self._names:
+            self._names[asset] = self._tools.models.of(asset)
+        return self._names[asset]
 
     # -- orders
 
@@ -225,7 +236,7 @@ class Foreman:
         self._shadows[name] = Shadow(
             challenger=challenger,
             champion=champion,
-            watches=lambda asset: self._tools.models.of(asset) == name,
+            watches=lambda asset: self._name_of(asset) == name,
             site=self._place.site,
             gateway=self._place.gateway,
             max_assets=self._place.max_assets,
