@@ -42,6 +42,16 @@ class Fleet:
     def _where(self) -> tuple[str, ...]:
         return ("--repository", str(self.repository), "--mqtt", str(self.mqtt))
 
+    def say(self, messages: dict[str, bytes]) -> None:
+        """Have the broker retain what somebody without keys wants it to."""
+        client = Client(CallbackAPIVersion.VERSION2)
+        client.connect("127.0.0.1", self.port)
+        client.loop_start()
+        for topic, payload in messages.items():
+            client.publish(topic, payload, qos=1, retain=True).wait_for_publish(WAIT_S)
+        client.disconnect()
+        client.loop_stop()
+
     def retained(self) -> dict[str, bytes]:
         """What a new subscriber is given."""
         found: dict[str, bytes] = {}

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from delivery_rig import Fleet
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
-from rig import WAIT_S, Mosquitto, make_bundle, wait_for
+from rig import Mosquitto, make_bundle, wait_for
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge.delivery import wire
@@ -72,27 +70,56 @@ def test_a_broker_that_lost_everything_is_given_it_again(fleet: Fleet) -> None:
     make_bundle(bundle)
     assert fleet.publish(str(bundle)) == 0
     before = fleet.retained()
-    client = Client(CallbackAPIVersion.VERSION2)
-    client.connect("127.0.0.1", fleet.port)
-    client.loop_start()
-    for topic in before:
-        client.publish(topic, b"", qos=1, retain=True).wait_for_publish(WAIT_S)
-    client.disconnect()
-    client.loop_stop()
+    fleet.say(dict.fromkeys(before, b""))
     wait_for(lambda: not fleet.retained(), "the broker to have nothing")
     assert fleet.publish() == 0
     assert fleet.retained().keys() == before.keys()
+
+
+def test_whoever_may_write_the_topics_can_only_delay(fleet: Fleet) -> None:
+    """Old messages sent again, a chunk cut short, the newest word withheld."""
+    first, second = fleet.folder / "tiny.offbeat", fleet.folder / "second.offbeat"
+    make_bundle(first)
+    make_bundle(second, threshold=0.9)
+    inbox = Inbox(fleet.folder / "device" / "inbox")
+    assert fleet.publish(str(first)) == 0
+    old = fleet.retained()
+    assert fleet.publish(str(second)) == 0
+    honest = fleet.retained()
+    cut = {t: data[:-1] for t, data in honest.items() if wire.chunk_of(t)}
+    fleet.say(cut)
+    inbox_of(inbox, fleet.retained())
+    waiting = look(fleet)
+    assert waiting.wanted
+    inbox.expect({w.sha256: w.length for w in waiting.wanted})
+    inbox_of(inbox, fleet.retained())
+    assert not look(fleet).orders
+    fleet.say(honest)
+    assert orders(fleet, inbox, fleet.retained()) == [("active", bundles.load(second).digest)]
+    fleet.say(old)
+    inbox_of(inbox, fleet.retained())
+    answer = look(fleet)
+    assert not answer.orders
+    assert "must be >=" in (answer.error or "")
+    fleet.say({wire.meta_topic("timestamp.json"): b""})
+    inbox_of(inbox, {wire.meta_topic("timestamp.json"): b""})
+    assert "has not come yet" in (look(fleet).waiting or "")
+
+
+def inbox_of(inbox: Inbox, kept: dict[str, bytes]) -> None:
+    """Hand over what a broker retains."""
+    for topic, payload in kept.items():
+        if (name := wire.meta_name(topic)) is not None:
+            inbox.put_meta(name, payload)
+        elif (chunk := wire.chunk_of(topic)) is not None:
+            inbox.put_chunk(chunk, payload)
 
 
 def orders(fleet: Fleet, inbox: Inbox, kept: dict[str, bytes]) -> list[tuple[str, str]]:
     """What a device makes of it, its golden windows run in a child."""
     answer = Answer()
     for _ in range(4):
-        for topic, payload in kept.items():
-            if (name := wire.meta_name(topic)) is not None:
-                inbox.put_meta(name, payload)
-            elif (chunk := wire.chunk_of(topic)) is not None:
-                inbox.put_chunk(chunk, payload)
+        inbox_of(inbox, kept)
         answer = look(fleet)
         if not answer.wanted:
             break
