@@ -384,18 +384,20 @@ def story(seed: int) -> list[Step]:
         if chance.random() < 0.2:
             heat = chance.choice([0.0, 9.0, 30.0])
         steps.append([sample(k, heat=heat)])
-        if chance.random() < 0.3:
-            steps.append(saying(chance, k))
+        for _ in range(chance.choice([0, 0, 0, 1, 3])):
+            said = saying(chance, k, len(steps))
+            if not (isinstance(said, int) and isinstance(steps[-1], int)):
+                steps.append(said)
     return steps
 
 
-def saying(chance: random.Random, k: int) -> Step:
+def saying(chance: random.Random, k: int, number: int) -> Step:
     kind = chance.choice(["silence", "window", "judge"])
     if kind == "silence":
         return chance.randint(250, 20_000)
     if kind == "judge":
         verdict: Verdict = chance.choice(["false_alarm", "expected", "confirmed"])
-        return Feedback(id=f"f{k}", time_ms=START, asset="pump1", verdict=verdict)
+        return Feedback(id=f"f{number}", time_ms=START, asset="pump1", verdict=verdict)
     first = k + chance.randint(-5, 5)
     name, back = f"w{k % 4}", chance.random() < 0.3
     return window(first, first + chance.randint(1, 15), name=name, cancelled=back)
@@ -410,9 +412,10 @@ class Disk:
 
     def start(self) -> None:
         self.store = Store(path=self.path, outbox_limit_bytes=1 << 24)
+        self.engine = engine_for(self.model)
         self.durable = Durable(
             store=self.store,
-            engine=engine_for(self.model),
+            engine=self.engine,
             topic_of=str,
             log=Log(stream=io.StringIO()),
         )
@@ -490,6 +493,46 @@ def brief(events: list[AlertEvent]) -> list[tuple[object, ...]]:
         for e in events
         if e.kind != "stale"
     ]
+
+
+@quick
+@given(seed=seeds)
+def test_what_is_recovered_from_the_journal_is_what_there_was_to_the_byte(
+    model: Model,
+    tmp_path_factory: Any,  # noqa: ANN401 - pytest's own
+    seed: int,
+) -> None:
+    disk = Disk(tmp_path_factory.mktemp("state") / "state.db", model)
+    steps = story(seed)
+    for step in steps:
+        disk.tell(step)
+    disk.durable.commit()
+    before = disk.engine.snapshot()
+    disk.kill()
+    assert disk.engine.snapshot() == before
+    again = engine_for(model)
+    again.restore(before)
+    assert again.snapshot() == before
+    disk.durable.close()
+
+
+def test_a_silence_amid_maintenance_is_in_the_snapshot(model: Model) -> None:
+    engine = engine_for(model)
+    run(engine, 0, 9)
+    engine.idle(20_000)  # stale
+    engine.control(window(20, 60))
+    engine.idle(5_000)  # maintenance
+    engine.control(window(20, 60, cancelled=True))
+    engine.control(window(20, 90, name="v"))
+    engine.idle(5_000)
+    other = engine_for(model)
+    other.restore(engine.snapshot())
+    then, now = engine.watches["pump1"], other.watches["pump1"]
+    assert (then.resting_ms, then.stale_ms) == (START + 90_000, START + 8_000)
+    assert then.silence_ms == START + 33_000
+    assert now.resting_ms == then.resting_ms
+    assert now.stale_ms == then.stale_ms
+    assert now.silence_ms == then.silence_ms
 
 
 @quick
