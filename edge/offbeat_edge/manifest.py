@@ -24,7 +24,7 @@ from offbeat_edge.manifest_check import problems
 from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, Runtime, SensorSpec
 from offbeat_edge.shape import ShapeSpec
 
-SCHEMA = "1.1"  # 1.1: shape
+SCHEMA = "1.1"  # 1.1: shape, sensors' sentinels
 MANIFEST_MAX = 4 * 1024 * 1024  # bytes
 
 

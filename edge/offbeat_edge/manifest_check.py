@@ -87,6 +87,7 @@ def _sensor(where: str, sensor: SensorSpec) -> Iterator[str]:
     high = math.inf if sensor.high is None else sensor.high
     if not low <= high:
         yield f"{where}: expected low <= high, got {sensor.low} and {sensor.high}"
+    yield from _all_finite(f"{where}.sentinels", sensor.sentinels)
     if sensor.stuck_steps is not None:
         yield from _between(f"{where}.stuck_steps", sensor.stuck_steps, 1, DURATION_MAX_MS)
 

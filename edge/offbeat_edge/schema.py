@@ -149,6 +149,7 @@ class SensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     cadence_ms: int  # how often it reports
     scored: bool = True  # false: an input whose reconstruction is not judged
     stuck_steps: int | None = None  # unchanged for more steps than this: stuck
+    sentinels: tuple[float, ...] = ()  # numbers that stand for "no reading"
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

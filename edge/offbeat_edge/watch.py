@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from offbeat_edge.window import Floats
 
 FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
-# A frozen or dead sensor explains a bad reconstruction by itself; one that
-# is merely out of range may be telling the truth about a broken machine.
-EXPLAINS_ANOMALY = ("missing", "stuck")
 EXPLAINED_SHARE = 0.5
 SILENT_RULE = AlertRule()
 RESTING: tuple[Kind, ...] = ("anomaly", "sensor_fault")  # silence has a time of its own
@@ -121,7 +118,7 @@ class Watch:
             sensors=len(model.names),
         )
         self.ring = Ring(window=spec.window, sensors=len(model.names))
-        self.check = SensorCheck(model.manifest.sensors)
+        self.check = SensorCheck(model.manifest.sensors, window=spec.window)
         self.faults: dict[str, str] = {}
         self.settled_ms: int | None = None  # event time of the last row that was settled
         self.scored_ms: int | None = None
@@ -233,7 +230,7 @@ class Watch:
 
     def _explained(self, verdict: Verdict) -> bool:
         """Tell whether faulty sensors account for most of a score."""
-        guilty = [n for n, why in self.faults.items() if why in EXPLAINS_ANOMALY]
+        guilty = self.check.guilty()
         return sum(verdict.shares[self.model.index[n]] for n in guilty) >= EXPLAINED_SHARE
 
     def _contributions(self, verdict: Verdict) -> tuple[Contribution, ...]:
@@ -474,7 +471,7 @@ class Watch:
         check_fits(state, self.model.manifest)
         self.aligner.state = state.aligner
         self.ring.load(state.ring)
-        self.check.state = state.check
+        self.check.restore(state.check)
         self.faults = state.faults
         self.scored_ms, self.score = state.scored_ms, state.score
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offbeat_edge.schema import iso
+from offbeat_edge.sensorcheck import UNIT_FACTORS, UNIT_TOLERANCE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +30,6 @@ GAP_PERIODS = 5  # a silence of more than this many usual intervals is a gap
 SENTINELS = (-1.0, 999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0,
              32767.0, -32768.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0)  # fmt: skip
 SENTINEL_APART = 10.0  # interquartile ranges between a sentinel and everything else
-FACTORS = (10.0, 100.0, 1000.0, 3.6, 60.0, 6.895, 14.504)  # between units people mix up
-FACTOR_TOLERANCE = 0.03  # relative
 BLOCKS = 40  # a sensor's level is compared between this many parts of its history
 MISSING_SHARE = 0.2  # of an asset's records; more is worth a warning
 RISING_DISTINCT = 20  # different values; a switch thrown once is no counter
@@ -270,10 +269,10 @@ def _unit_jumps(where: str, values: Floats) -> list[str]:
         before, after = float(np.median(level[:at])), float(np.median(level[at:]))
         calm = steady[at - 2 : at + 2].all() and before * after > 0
         ratio = max(abs(after / before), abs(before / after)) if calm and before and after else 1.0
-        close = [f for f in FACTORS if abs(ratio / f - 1.0) < FACTOR_TOLERANCE]
+        close = [f for f in UNIT_FACTORS if abs(ratio / f - 1.0) < UNIT_TOLERANCE]
         here = abs(level[at] / level[at - 1]) if level[at - 1] else 1.0
         sudden = max(here, 1.0 / here) if here else 1.0
-        if close and abs(sudden / close[0] - 1.0) < 3 * FACTOR_TOLERANCE:
+        if close and abs(sudden / close[0] - 1.0) < 3 * UNIT_TOLERANCE:
             levels = f"from about {before:g} to {after:g} for good, a factor of {close[0]:g}"
             return [f"{where} changes {levels}: did its unit change?"]
     return []

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offbeat_edge.schema import SensorSpec
+from offbeat_train.health import SENTINELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,6 +97,7 @@ def _spec(
         cadence_ms=sensor.cadence_ms or period_ms,
         scored=scored,
         stuck_steps=stuck_after(sensor, window),
+        sentinels=sentinels(sensor, low, high),
     )
 
 
@@ -104,6 +106,17 @@ def plausible(sensor: SensorHealth) -> tuple[float, float]:
     span = sensor.high - sensor.low
     margin = max(RANGE_SPANS * span, RANGE_MAGNITUDE * max(abs(sensor.low), abs(sensor.high)))
     return sensor.low - margin, sensor.high + margin
+
+
+def sentinels(sensor: SensorHealth, low: float, high: float) -> tuple[float, ...]:
+    """Give the numbers that can only stand for "no reading": seen as such, or implausible.
+
+    0 is one where the sensor never came near it.  A sensor at rest tells
+    nothing of what is impossible.
+    """
+    known = () if sensor.constant else (0.0, *SENTINELS)
+    impossible = {value for value in known if not low <= value <= high}
+    return tuple(sorted(impossible | set(sensor.sentinels)))
 
 
 def stuck_after(sensor: SensorHealth, window: int) -> int | None:

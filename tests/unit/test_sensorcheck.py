@@ -1,0 +1,86 @@
+"""Faults of sensors: told by their kind, and blamed only while their readings are about."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+
+from offbeat_edge.schema import SensorSpec
+from offbeat_edge.sensorcheck import RANGE_STEPS, SensorCheck, SensorCheckState
+from offbeat_edge.window import Row
+
+WINDOW = 6
+SENSORS = (
+    SensorSpec(name="flow", center=50.0, scale=5.0, low=20.0, high=90.0, cadence_ms=1000,
+               stuck_steps=8, sentinels=(0.0, -1.0, 9999.0)),
+    SensorSpec(name="heat", center=20.0, scale=5.0, low=-50.0, high=90.0, cadence_ms=1000),
+)  # fmt: skip
+
+
+def check() -> SensorCheck:
+    return SensorCheck(SENSORS, window=WINDOW)
+
+
+def story(watched: SensorCheck, flow: list[float]) -> list[str | None]:
+    """Feed readings of flow beside a healthy heat; NaN is none."""
+    told = []
+    for step, value in enumerate(flow):
+        present = not math.isnan(value)
+        row = Row(step, [value, 20.0 + step % 2], [present, True], present, False)
+        told.append(watched.advance(row).get("flow"))
+    return told
+
+
+def wobble(count: int) -> list[float]:
+    return [50.0 + 0.1 * (k % 3) for k in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("reading", "kind"),
+    [(9999.0, "sentinel"), (0.0, "sentinel"), (-1.0, "sentinel"), (180.4, "unit"),
+     (5.01, "unit"), (300.0, "range"), (-30.0, "range")],
+)  # fmt: skip
+def test_a_wrong_reading_is_told_by_its_kind_once_it_lasts(reading: float, kind: str) -> None:
+    told = story(check(), [*wobble(5), *[reading] * RANGE_STEPS, *wobble(2)])
+    assert told == [None] * (4 + RANGE_STEPS) + [kind, None, None]
+
+
+def test_a_single_wild_reading_is_no_fault() -> None:
+    assert set(story(check(), [*wobble(5), 9999.0, *wobble(5)])) == {None}
+
+
+def test_readings_explain_a_window_for_as_long_as_they_are_in_it() -> None:
+    watched = check()
+    story(watched, [*wobble(5), 9999.0])
+    assert watched.guilty() == ["flow"]
+    story(watched, wobble(WINDOW - 1))
+    assert watched.guilty() == ["flow"]
+    story(watched, wobble(1))
+    assert watched.guilty() == []
+
+
+def test_out_of_range_may_be_the_truth_about_a_machine() -> None:
+    watched = check()
+    assert story(watched, [*wobble(5), *[300.0] * 5])[-1] == "range"
+    assert watched.guilty() == []
+
+
+def test_a_number_that_is_possible_for_one_sensor_is_no_sentinel_there() -> None:
+    watched = check()
+    for step in range(5):
+        row = Row(step, [50.0 + step, 0.0], [True, True], True, False)
+        assert watched.advance(row) == {}
+
+
+def test_missing_is_said_only_while_others_report() -> None:
+    assert story(check(), [math.nan])[-1] == "missing"
+    assert check().advance(Row(0, [math.nan] * 2, [False] * 2, False, False)) == {}
+
+
+def test_a_state_of_before_sentinels_is_taken_back() -> None:
+    old = msgspec.msgpack.encode([[50.0, 20.0], [0, 0], [2, 0]])
+    watched = check()
+    watched.restore(msgspec.msgpack.decode(old, type=SensorCheckState))
+    assert story(watched, [300.0]) == ["range"]
