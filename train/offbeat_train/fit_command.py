@@ -57,6 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--stride", type=positive, metavar="STEPS", help="steps between windows")
     model.add_argument("--budget", type=rate, default=ALERT_BUDGET, metavar="ALARMS",
                        help="false alarms a week and asset to accept (%(default)g)")  # fmt: skip
+    model.add_argument("--tune", type=positive, default=0, metavar="N",
+                       help="search sizes with N trials (needs the extra tune)")  # fmt: skip
     model.add_argument("--units", type=units, metavar="N[,N...]",
                        help="units of the encoder's LSTMs, mirrored in the decoder")  # fmt: skip
     model.add_argument("--epochs", type=positive, help="training epochs at most")
@@ -83,6 +85,11 @@ def run(args: argparse.Namespace) -> int:
         budget_per_week=args.budget,
     )  # fmt: skip
     with Bar(console) as bar:
+        if args.tune:
+            from offbeat_train import tune  # noqa: PLC0415 - an extra of its own
+
+            options, best = tune.tuned(history, health, options, args.tune, on=bar)
+            bar.stage(f"fitting with the choice of trial {best.number}")
         fitted = fit.fit(history, options, on=bar, health=health)
         bar.stage("writing the bundle")
         now = datetime.now(UTC)
