@@ -106,6 +106,15 @@ def test_a_wide_machine_gets_shorter_books_and_the_widest_none() -> None:
     assert all(0 < size <= shapes.CELLS for w, size in cells.items() if size and w < 200)
 
 
+def test_noise_has_no_shapes_worth_knowing() -> None:
+    noise = np.random.default_rng(0).normal(size=(2, 900, 40, 2))
+    for fitted, held_out, known in ((windows(3000), windows(900, seed=5), True), (*noise, False)):
+        book = shapes.learn(fitted, BOTH)
+        assert book is not None
+        strange = shapes.strangeness(book, held_out, BOTH)
+        assert shapes.worth_knowing(book, held_out, BOTH, strange) is known
+
+
 def test_the_louder_score_counts(manifest: Manifest) -> None:
     spec = ShapeSpec(pool=1, usual=(1.0, 1.0), threshold=2.0, codes=(((0, 0, 0, 0),),) * 2)
     with_shape = msgspec.structs.replace(manifest, shape=spec)

@@ -55,6 +55,7 @@ RANK_WINDOWS = 5_000  # looked at to choose the rank of the linear path
 SAMPLE = 20_000  # windows from which the linear path and the scales are taken, at most ...
 SAMPLE_CELLS = 10_000_000  # ... and numbers in them
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
+MOST = 0.5  # of the splits must know the held-out shapes
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
 
 
@@ -278,20 +279,28 @@ def _join(
     for split in divided:
         runs.append(split.run + offset)
         offset += int(split.run[-1]) + 1
-    scored = scored_columns(prepared.sensors)
-    strange = [
-        shapes.strangeness(book, split.held_out[:], scored)
-        for book, split in zip(books, divided, strict=True)
-        if book is not None
-    ]
     return Holdout(
         windows=np.concatenate([split.held_out[:] for split in divided]),
         recon=np.concatenate(held),
         run=np.concatenate(runs),
         stride=divided[0].stride,
         period_ms=prepared.plan.period_ms,
-        strange=np.concatenate(strange) if strange else None,
+        strange=_strange(divided, books, scored_columns(prepared.sensors)),
     )
+
+
+def _strange(
+    divided: list[Split], books: list[Book | None], scored: NDArray[np.intp]
+) -> Floats | None:
+    """How far the held-out shapes are from those known, (N, S); None where that says nothing."""
+    found, known = [], []
+    for book, split in zip(books, divided, strict=True):
+        if book is None:
+            return None
+        windows = split.held_out[:]
+        found.append(shapes.strangeness(book, windows, scored))
+        known.append(shapes.worth_knowing(book, windows, scored, found[-1]))
+    return np.concatenate(found) if np.mean(known) > MOST else None
 
 
 def _doubts(

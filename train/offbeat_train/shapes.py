@@ -3,7 +3,8 @@
 Rules: windows as the device will see them, shapes drawn by its own code; as
 many codes and numbers as `CELLS` allow for all sensors together, so that a
 wide machine does not pay more on the device than a narrow one; a machine of
-so many sensors that too few codes would remain gets none.
+so many sensors that too few codes would remain gets none, nor does one whose
+held-out windows show no shapes that come again.
 
 >>> beat = np.sin(np.arange(4000) * 2 * np.pi / 40)[:, None]
 >>> windows = np.lib.stride_tricks.sliding_window_view(beat, 40, axis=0).swapaxes(1, 2)
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-from offbeat_edge.shape import Codebook, drawn
+from offbeat_edge.shape import STEPS, Codebook, drawn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,7 @@ CELLS = 24_576  # numbers in all codebooks of a model
 WINDOWS = 5_000  # looked at
 WINDOWS_PER_CODE = 4
 BATCH = 2_048  # windows of one step of k-means
+UNKNOWN = 0.2  # of a shape's variance that the nearest code may leave; noise leaves 0.5 and more
 
 
 class Book(NamedTuple):
@@ -60,6 +62,19 @@ def strangeness(book: Book, windows: Floats, scored: NDArray[np.intp]) -> Floats
         for start in range(0, len(windows), BATCH)
     ]
     return np.concatenate(parts)
+
+
+def worth_knowing(book: Book, windows: Floats, scored: NDArray[np.intp], strange: Floats) -> bool:
+    """Tell whether a book knows the shapes of held-out ``windows`` (N, T, F) at all.
+
+    Sensors that draw noise have no shapes: their nearest code is hardly
+    nearer than none.  ``strange`` (N, S) is how far the windows are from it.
+    """
+    keep = np.linspace(0, len(windows) - 1, min(len(windows), BATCH)).astype(np.intp)
+    shapes = drawn(windows[keep][..., scored], book.pool)
+    whole = np.square(shapes).mean(axis=(1, 2)) / STEPS**2
+    left = strange[keep].mean(axis=0) / np.maximum(whole, 1.0 / STEPS**2)
+    return bool(left.mean() < UNKNOWN)
 
 
 def _sizes(window: int, sensors: int) -> tuple[int, int]:
