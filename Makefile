@@ -6,7 +6,7 @@ SEED   ?= 7
 MINUTES ?= 60
 SECONDS ?= 600
 
-.PHONY: demo test check check-arm format soak fuzz clean
+.PHONY: demo test check check-arm format soak fuzz story clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -32,6 +32,9 @@ soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINU
 
 check-arm: $(VENV)/.installed ## the device half on emulated 64-bit and 32-bit ARM; needs root
 	PYTHON=$(BIN)/python .ci/arm
+
+story: $(VENV)/.installed ## a fleet drifts, is taught, and is attacked with a bad model
+	$(BIN)/python tests/story/story.py
 
 fuzz: $(VENV)/.installed ## other people's bytes at every door, for SECONDS
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
