@@ -30,6 +30,13 @@ LONG_S = 300.0  # for anything that needs a processor
 GATEWAYS = {"gw1": "pump1", "gw2": "pump2", "gw3": "pump3"}
 MAX_IN_FLIGHT = 400
 
+# Nobody kills the broker here, so it need not write its whole queue at every change.
+BROKER_EXTRA = """
+max_packet_size 1048576
+max_queued_messages 10000000
+autosave_on_changes false
+autosave_interval 5
+"""
 BROKER = """
 [mqtt]
 host = "127.0.0.1"
@@ -162,7 +169,7 @@ class Fleet:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.broker = Mosquitto(folder / "broker", extra="max_packet_size 1048576").start()
+        self.broker = Mosquitto(folder / "broker", extra=BROKER_EXTRA).start()
         self.ear = Ear(self.broker.port)
         self.lake = folder / "lake"
         self.registry = folder / "registry"
