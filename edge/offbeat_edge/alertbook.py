@@ -18,6 +18,7 @@ from offbeat_edge.schema import AlertEvent, iso
 if TYPE_CHECKING:
     from offbeat_edge.control import Verdict
     from offbeat_edge.schema import AlertRule, Contribution, EventType, Kind, ModelRef, Reason
+    from offbeat_edge.window import Floats
 
 
 class Teller(NamedTuple):
@@ -34,6 +35,12 @@ class Moment(NamedTuple):
     time_ms: int
     score: float
     contributions: tuple[Contribution, ...]
+    window: Floats | None = None  # (T, F) in the sensors' units: what was judged
+
+
+def window_digest(window: Floats) -> str:
+    """Return the SHA-256, hex, of a window's values as little-endian float64, row by row."""
+    return hashlib.sha256(window.astype("<f8").tobytes()).hexdigest()
 
 
 class AlertBook:
@@ -138,6 +145,7 @@ class AlertBook:
             peak=life.peak if scored else None,
             message=told,
             contributions=moment.contributions,
+            window=None if moment.window is None else window_digest(moment.window),
             model=self.model,
         )
 

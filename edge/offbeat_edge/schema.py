@@ -17,7 +17,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 SCHEMA = "1.0"
-ALERT_SCHEMA = "1.1"  # 1.1: ``reason``
+ALERT_SCHEMA = "1.2"  # 1.1: ``reason``; 1.2: ``window``
 
 Kind = Literal["anomaly", "sensor_fault", "stale"]
 State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
@@ -106,6 +106,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     message: str  # one sentence for people
     contributions: tuple[Contribution, ...] = ()
     model: ModelRef | None = None
+    window: str | None = None  # SHA-256 of the judged window's values, hex; of an anomaly
     reason: Reason | None = None  # what ended it, if not its own score
     resent: bool = False  # set on the wire when it waited in the spool
 

@@ -174,10 +174,11 @@ class Watch:
             self.scored_ms = self.score = None
             alert.forget_candidate(self.book.lives["anomaly"])
         if verdict is not None:
-            self._settle_score(verdict, time_ms, out)
+            self._settle_score(verdict, due, out)
         self._settle_state(time_ms, out)
 
-    def _settle_score(self, verdict: Verdict, time_ms: int, out: Outputs) -> None:
+    def _settle_score(self, verdict: Verdict, due: Due, out: Outputs) -> None:
+        time_ms = due.row.step * self.aligner.period_ms
         self.scored_ms, self.score = time_ms, verdict.score
         contributions = self._contributions(verdict)
         out.scores.append(
@@ -190,7 +191,7 @@ class Watch:
             )
         )
         effective = 0.0 if self._explained(verdict) else verdict.score
-        moment = Moment(time_ms, effective, contributions)
+        moment = Moment(time_ms, effective, contributions, due.window)
         self._advance("anomaly", moment, self._anomaly_told(moment), out)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:

@@ -102,7 +102,7 @@ class Story:
     def drift(self) -> None:
         self.fleet.play(between(self.rows, DRIFT, ROLLOUT))
         self.before = self.count("the process has drifted", DRIFT, ROLLOUT)
-        assert self.before > 3 * BUDGET_A_WEEK, "no false alarms to speak of: nothing to learn"
+        assert self.before > 2 * BUDGET_A_WEEK, "no false alarms to speak of: nothing to learn"
         self.forgive(DRIFT, ROLLOUT)
 
     def challenger(self) -> None:

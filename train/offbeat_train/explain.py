@@ -183,6 +183,7 @@ def _compare(
             event.time_ms,
             event.message,
         )
+        same = same and event.window in (None, again.window)  # older events name none
         return Compared(event, again.score, again.peak, again.contributions[:count], same)
     at = next((s for s in scores if s.time_ms == event.time_ms), None)
     if at is None or event.kind != "anomaly":
