@@ -75,13 +75,19 @@ def running(*, address: str | None, jobs: int | None) -> Iterator[None]:
 
 
 def work(orders: Sequence[Order]) -> Iterator[End]:
-    """Give each model's end as it comes, in no order."""
+    """Begin them all; give each model's end as it comes, in no order."""
     import ray  # noqa: PLC0415
 
     remote = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=[RegistryBusy],
                         runtime_env={"env_vars": ALONE})(do)  # fmt: skip
     begun = time.monotonic()
     waiting = {remote.remote(msgspec.json.encode(order)): order.model for order in orders}
+    return _ends(waiting, begun)
+
+
+def _ends(waiting: dict[Any, str], begun: float) -> Iterator[End]:
+    import ray  # noqa: PLC0415
+
     while waiting:
         ready, _ = ray.wait(list(waiting), num_returns=1)
         for reference in ready:
