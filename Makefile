@@ -39,6 +39,9 @@ story: $(VENV)/.installed ## a fleet drifts, is taught, and is attacked with a b
 fuzz: $(VENV)/.installed ## other people's bytes at every door, for SECONDS
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
+fleet: $(VENV)/.installed ## many models on a Ray cluster, one of whose nodes is killed
+	$(BIN)/python -m pytest tests/fleet
+
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -53,7 +53,7 @@ COMMANDS = {
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
-    "retrain": Command("offbeat_train.retrain_command", "is a better model due?", "retrain"),
+    "retrain": Command("offbeat_train.retrain_command", "is a better model due?", "train"),
     "keys": Command("offbeat_train.delivery.keys_command", "who may sign models", "publish"),
     "publish": Command(
         "offbeat_train.delivery.publish_command", "signed models to the fleet", "publish"

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 PUMPS = 3
 NOW_MS = 1_800_000_000_000
 # Ray's own processes leave sockets behind in this one.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::ResourceWarning"),
-              pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]  # fmt: skip
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 @pytest.fixture
@@ -84,9 +87,7 @@ def test_a_killed_node_costs_a_retry_and_not_the_job(
         assert shelf.versions()[0].verdict.is_file()
 
 
-def kill_when_at_work(
-    cluster: cluster_utils.Cluster, nodes: list[object], registry: Path
-) -> bool:
+def kill_when_at_work(cluster: cluster_utils.Cluster, nodes: list[object], registry: Path) -> bool:
     """Kill a node once two models are being made; raylet and workers with it."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -95,5 +96,3 @@ def kill_when_at_work(
             return True
         time.sleep(0.1)
     return False
-
-

@@ -37,8 +37,8 @@ needs_openssl = pytest.mark.skipif(
 )
 
 
-def test_the_stack_is_broker_daemon_simulator_and_training_job() -> None:
-    assert set(SERVICES) == {"mosquitto", "train", "edge", "simulator"}
+def test_the_stack_is_the_whole_loop() -> None:
+    assert set(SERVICES) == {"mosquitto", "train", "edge", "simulator", "recorder", "retrain"}
 
 
 def test_every_build_and_mounted_file_exists() -> None:
@@ -80,7 +80,7 @@ def test_the_state_outlives_the_container() -> None:
 
 
 def test_our_containers_are_read_only_and_without_privileges() -> None:
-    for name in ("train", "edge"):
+    for name in ("train", "edge", "recorder", "retrain"):
         assert SERVICES[name]["read_only"] is True
         assert SERVICES[name]["cap_drop"] == ["ALL"]
     assert all(port.startswith("127.0.0.1:") for port in SERVICES["mosquitto"]["ports"])
@@ -91,6 +91,30 @@ def test_every_command_in_the_stack_exists() -> None:
     said += re.findall(r"offbeat ([a-z-]+)", SERVICES["train"]["command"][-1])
     assert set(said) <= set(cli.COMMANDS)
     assert len(said) == 4
+
+
+def test_recorder_and_retraining_job_share_the_lake_and_their_options_are_accepted() -> None:
+    import argparse  # noqa: PLC0415
+
+    from offbeat_train import record_command, retrain_command  # noqa: PLC0415
+
+    recorder, job = SERVICES["recorder"], SERVICES["retrain"]
+    parser = argparse.ArgumentParser()
+    record_command.add_arguments(parser)
+    recorded = parser.parse_args(recorder["command"][2:])
+    parser = argparse.ArgumentParser()
+    retrain_command.add_arguments(parser)
+    line = next(line for line in job["command"][-1].splitlines() if "offbeat" in line)
+    retrained = parser.parse_args(line.split()[2:])
+    assert retrained.lake == recorded.lake
+    for service, path in (
+        (recorder, recorded.lake),
+        (job, retrained.lake),
+        (job, str(retrained.registry)),
+        (job, str(retrained.champion.parent)),
+    ):
+        assert any(volume.split(":")[1] == path for volume in service["volumes"])
+    assert recorder["environment"]["OFFBEAT_GATEWAY__ID"] == "recorder"
 
 
 def test_the_simulators_own_options_are_accepted() -> None:

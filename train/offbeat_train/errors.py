@@ -10,6 +10,7 @@
         ├── AccuracyError        the integer model lost the float model's accuracy
         ├── RegistryError        a registry that is not what it should be
         │   └── RegistryBusy     another job is at work there
+        ├── FleetError           many models cannot be trained at once
         ├── TrackingError        runs that cannot be logged where they should
         ├── LakeError            something in the lake that cannot be read
         │   └── LakeUnavailable  the lake cannot be reached, or refuses us
@@ -117,6 +118,12 @@ class RegistryBusy(RegistryError):  # noqa: N818 - a state, soon over
     """A model that another job is at work on."""
 
     exit_code = 75
+
+
+class FleetError(TrainError):
+    """Many models that cannot be trained at once."""
+
+    exit_code = 69
 
 
 class TrackingError(TrainError):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from offbeat_edge.errors import OffbeatError
-from offbeat_train.errors import RegistryBusy
+from offbeat_train.errors import FleetError, RegistryBusy
 from offbeat_train.retrain.job import JobOptions
 
 if TYPE_CHECKING:
@@ -61,7 +61,10 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 def running(*, address: str | None, jobs: int | None) -> Iterator[None]:
     """Join the cluster at ``address``, or have one here with ``jobs`` cores."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray  # noqa: PLC0415 - its settings are read when it is imported
+    try:
+        import ray  # noqa: PLC0415 - its settings are read when it is imported
+    except ModuleNotFoundError as error:
+        raise FleetError(f"expected Ray, got {error}: pip install 'offbeat[fleet]'") from error
 
     if address is None:
         ray.init(num_cpus=jobs, include_dashboard=False, log_to_driver=False,

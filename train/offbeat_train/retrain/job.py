@@ -102,22 +102,15 @@ def retrain(shelf: Shelf, past: Past, options: JobOptions, *, now_ms: int, on: P
 
 
 def adopt(shelf: Shelf, path: Path) -> str:
-    """Make a bundle from elsewhere the first champion; returns its version.
+    """Make a bundle from elsewhere the first champion; returns the champion's version.
 
-    Raises
-    ------
-    RegistryError : there is a champion already, and it is another one.
+    Where there is a champion already, nothing happens.
     """
-    found = bundles.load(path)
     with shelf.held():
         champion = shelf.champion()
         if champion is not None:
-            if bundles.load(champion.bundle).digest == found.digest:
-                return champion.name
-            raise RegistryError(
-                f"{shelf.folder}: expected no champion to begin with, got {champion.name}"
-            )
-        version = found.manifest.model.version
+            return champion.name
+        version = bundles.load(path).manifest.model.version
         if shelf.version(version) is None:
             with shelf.adding(version) as draft:
                 (draft / BUNDLE).write_bytes(path.read_bytes())
