@@ -100,6 +100,7 @@ class FitOptions:
     budget_per_week: float = ALERT_BUDGET
     seed: int = 0
     start: Start | None = None
+    scatter_ms: int | None = None  # parts are blocks so long from all over; None: in order of time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,8 @@ def fit(
     health = health or examine(history)
     on.stage("aligning to the time grid")
     prepared, divided = divide(history, health, period_ms=options.period_ms,
-                               window=options.window, stride=options.stride)  # fmt: skip
+                               window=options.window, stride=options.stride,
+                               scatter_ms=options.scatter_ms)  # fmt: skip
     cold = "nothing to start from" if options.start is None else options.start.lacks(prepared)
     start = options.start if cold is None else None
     spec = start.spec if start else choose_network(prepared, divided[0], options)

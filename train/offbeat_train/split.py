@@ -11,7 +11,7 @@ network that never saw it, and the last network trains on everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,7 @@ TRAIN_SHARE, VALIDATION_SHARE = 0.65, 0.15  # of each asset's rows; the rest cal
 HELD_OUT_CELLS = 12_000_000  # numbers in all held-out windows, about, at most ...
 STRETCH_WINDOWS = 8  # ... taken in stretches of so many window lengths, evenly spread
 MIN_WINDOWS = 4  # in each part
+GOLDEN = (5.0**0.5 - 1.0) / 2.0  # multiples of it, modulo 1, leave no part of [0, 1) bare
 
 
 class Windows:
@@ -129,11 +130,14 @@ def divide(
     period_ms: int | None = None,
     window: int | None = None,
     stride: int | None = None,
+    scatter_ms: int | None = None,
 ) -> tuple[Prepared, list[Split]]:
     """Prepare and split a history; a window that nobody asked for gives way.
 
     What suits the beat may be more than gaps, or many short recordings, leave
     room for in each part: then shorter ones are tried, down to ``SHORTEST``.
+    With ``scatter_ms`` the parts are blocks of that length from all over the
+    history, so that a threshold knows every regime in it.
 
     Raises
     ------
@@ -143,11 +147,19 @@ def divide(
     while True:
         try:
             prepared = prepare(history, health, period_ms=period_ms, window=size, stride=stride)
+            if scatter_ms is not None:
+                prepared = scattered(prepared, scatter_ms)
             return prepared, splits(prepared)
         except DataError as error:
             if window is not None or error.window is None or error.window <= SHORTEST:
                 raise
             size = shorter_window(error.window)
+
+
+def scattered(prepared: Prepared, block_ms: int) -> Prepared:
+    """Give each block of time a place of its own, evenly spread whatever part one takes."""
+    place = (prepared.times_ms // block_ms).astype(np.float64) * GOLDEN % 1.0
+    return replace(prepared, place=np.asarray(place, dtype=np.float64))
 
 
 def everything(prepared: Prepared) -> Windows:

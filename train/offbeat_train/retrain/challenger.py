@@ -45,7 +45,7 @@ def make(
     options = fit.FitOptions(
         name=plan.model, period_ms=plan.period_ms, window=plan.window, stride=plan.stride,
         units=plan.units, epochs=plan.epochs, seed=plan.seed,
-        budget_per_week=plan.budget_per_week, start=start,
+        budget_per_week=plan.budget_per_week, scatter_ms=plan.block_ms, start=start,
     )  # fmt: skip
     fitted = fit.fit(rows, options, on=on)
     target = folder / BUNDLE
