@@ -6,7 +6,7 @@ SEED   ?= 7
 MINUTES ?= 60
 SECONDS ?= 600
 
-.PHONY: demo test check check-arm format soak fuzz story clean
+.PHONY: demo test check check-arm format screenshots soak fuzz story clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -26,6 +26,9 @@ check: $(VENV)/.installed ## lint, types, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/docs
+
+screenshots: $(VENV)/.installed ## pictures of the console for the docs, from the demo's plant
+	$(BIN)/python tests/system/screenshots.py --seed $(SEED)
 
 soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINUTES
 	$(BIN)/python tests/system/soak.py --minutes $(MINUTES)

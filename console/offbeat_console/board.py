@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MAX_ASSETS = 20_000  # further ones are counted, not shown
 MAX_CALM = 500  # alerts that are over and acknowledged, kept in memory
+MAX_OPEN = 50  # alerts of one asset that wait for somebody
 SPARK = 40  # scores of the small curve in a row
 EXPECTED = "="  # prefixes of a score trace's columns: the model's expectation ...
 ACTUAL = "~"  # ... and what came; the score itself is the column ""
@@ -41,6 +42,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One alert: its newest event, and what people did about it."""
 
     event: AlertEvent
+    telling: AlertEvent  # the newest before the end: what it was, and why
     alarm: Alarm
     opened_ms: int  # wall clock, when we first heard of it
     verdict: str | None = None  # of the last feedback on it
@@ -71,7 +73,7 @@ class Watched:
         self.contributions: tuple[Contribution, ...] = ()
         self.newest_ms = 0  # event time
         self.heard_ms = 0  # wall clock
-        self.open: tuple[str, ...] = ()  # alerts that are not over, newest last
+        self.open: tuple[str, ...] = ()  # alerts that go on or wait for somebody, newest last
         self.spark: deque[float] = deque(maxlen=SPARK)
         self.scores = Trace()
         self.revision = 0
@@ -148,7 +150,10 @@ class Board:
         """Set what people did about an alert."""
         found = self.alerts[alert]
         self.alerts[alert] = replace(found, alarm=alarm)
-        self._touch_asset(found.event.asset)
+        watched = self.watched(found.event.gateway, found.event.asset)
+        if watched is not None:
+            self._open(watched, alarm)
+            self._touch(watched)
 
     def shelve(self, shelf: Shelf) -> None:
         """Put alarms aside; one that ends in the past takes them back."""
@@ -172,8 +177,8 @@ class Board:
         """Put back an alert from the store."""
         self.alerts[alert.event.alert] = alert
         watched = self.watched(alert.event.gateway, alert.event.asset)
-        if watched is not None and alert.alarm.active:
-            watched.open = (*watched.open, alert.event.alert)
+        if watched is not None:
+            self._open(watched, alert.alarm)
 
     def watched(self, gateway: str, asset: str) -> Watched | None:
         """Return the asset, made when it is new; None when there are too many."""
@@ -233,18 +238,26 @@ class Board:
         if watched is None or (known is not None and known.event.seq >= event.seq):
             return
         alarm = alarms.take(known.alarm if known else None, event)
-        self.alerts[event.alert] = (
-            replace(known, event=event, alarm=alarm)
-            if known
-            else Alert(event=event, alarm=alarm, opened_ms=now_ms)
+        telling = known.telling if known and event.type == "end" else event
+        self.alerts[event.alert] = Alert(
+            event=event,
+            telling=telling,
+            alarm=alarm,
+            opened_ms=known.opened_ms if known else now_ms,
+            verdict=known.verdict if known else None,
         )
-        others = tuple(name for name in watched.open if name != event.alert)
-        watched.open = (*others, event.alert) if alarm.active else others
+        self._open(watched, alarm)
         watched.newest_ms = max(watched.newest_ms, event.time_ms)
         watched.heard_ms = now_ms
         self._touch(watched)
         if len(self.alerts) > 2 * MAX_CALM:
             self._forget()
+
+    def _open(self, watched: Watched, alarm: Alarm) -> None:
+        """Keep the asset's alerts that go on or wait for somebody."""
+        others = tuple(name for name in watched.open if name != alarm.alert)
+        waits = alarm.active or alarm.acknowledged_ms is None
+        watched.open = (*others, alarm.alert)[-MAX_OPEN:] if waits else others
 
     def _forget(self) -> None:
         """Let the oldest alerts go that nobody needs to see; the store has them."""

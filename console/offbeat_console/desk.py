@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from offbeat_console import alarm as alarms
-from offbeat_console import wire
+from offbeat_console import views, wire
 from offbeat_console.alarm import MAX_SHELF_MS, Shelf
 from offbeat_console.errors import RequestError
 from offbeat_console.wire import Feedback, Maintenance, Verdict
@@ -66,6 +66,16 @@ class Desk:
     def alert(self, name: str) -> Alert | None:
         """Return an alert, from memory or the store."""
         return self.board.alerts.get(name) or self.reader.alert(name)
+
+    def counters(self) -> dict[str, object]:
+        """Return how we are, for a watcher."""
+        board = self.board
+        return {
+            "connected": board.wire.connected,
+            "messages": board.messages,
+            "assets": len(board.assets),
+            "alerts_waiting": views.waiting(board, self.now_ms()),
+        }
 
     async def acknowledge(self, name: str, by: Person) -> None:
         """Say that somebody has seen it."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PERSON = "offbeat.person"  # key in the scope: who asks
 MAX_FORM_BYTES = 4096
-OPEN = ("/_nicegui/", "/static/", "/favicon.ico")
+OPEN = ("/_nicegui/", "/static/", "/favicon.ico", "/healthz")
 # The framework builds its components in the page: inline and eval are its way.
 POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval';"

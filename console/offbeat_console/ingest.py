@@ -243,7 +243,7 @@ class Ingest:
         """Turn what traces hold beyond the store into chunks."""
         for watched in list(self._board.assets.values()):
             self._flush_scores(watched, now, everything=everything)
-        alarmed = {w.name for w in self._board.assets.values() if w.open}
+        alarmed = {w.name for w in self._board.assets.values() if self._alarmed(w)}
         for asset, trace in self._board.signals.items():
             if everything or self._due(("signal", asset), trace.pending, now):
                 points = trace.unstored()
@@ -256,7 +256,12 @@ class Ingest:
             points = watched.scores.unstored()
             if points is not None:
                 what = f"score {watched.gateway}"
-                self._store.chunk(watched.name, what, points, pinned=bool(watched.open))
+                self._store.chunk(watched.name, what, points, pinned=self._alarmed(watched))
+
+    def _alarmed(self, watched: Watched) -> bool:
+        """Whether an alert of the asset goes on."""
+        alerts = self._board.alerts
+        return any(name in alerts and alerts[name].alarm.active for name in watched.open)
 
     def _due(self, key: tuple[str, str], pending: int, now: float) -> bool:
         if not pending:
@@ -273,6 +278,8 @@ def recover(board: Board, store: Store) -> None:
         board.gateways[gateway.name] = gateway
     for name, heard_ms, state in store.kept("state", AssetState):
         board.take(wire.Said("state", name.partition("/")[0], "", state), now_ms=heard_ms)
+    for watched in board.assets.values():
+        watched.spark.extend(store.newest_scores(watched.gateway, watched.name))
     for alert in store.recover():
         board.restore(alert)
     for _, _, shelf in store.kept("shelf", Shelf):

@@ -179,6 +179,14 @@ class Store:
         """Keep points of an asset: ``what`` is "signal" or "score"."""
         self._chunk(asset, what, points, level=0, pinned=pinned)
 
+    def newest_scores(self, gateway: str, asset: str) -> list[float]:
+        """Return an asset's last scores, as many as a chunk holds."""
+        row = self._run(
+            "SELECT body FROM chunk WHERE asset = ? AND what = ? ORDER BY end_ms DESC LIMIT 1",
+            (asset, f"score {gateway}"),
+        ).fetchone()
+        return unpack(row[0]).columns.get("", []) if row else []
+
     def pin(self, asset: str, from_ms: int) -> None:
         """Spare an asset's numbers since ``from_ms``."""
         where = "asset = ? AND end_ms >= ? AND pinned = 0"

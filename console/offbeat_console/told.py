@@ -14,6 +14,8 @@ import msgspec
 from offbeat_console import views
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from offbeat_console.alarm import AlarmState
     from offbeat_console.board import Alert, Board, Gateway
     from offbeat_console.store import Reader
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 LIMIT_SHOWN = 8  # hours of spool left that is worth a word
 MS = 1000
+LAG_SHOWN_MS = 120_000  # beyond this, seconds say nothing
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -58,6 +61,34 @@ class Health(msgspec.Struct, frozen=True):
     runtime: dict[str, str] = {}
 
 
+class Figures(msgspec.Struct, frozen=True):
+    """What a gateway counted of one bundle."""
+
+    bundle: str = ""
+    version: str = ""
+    windows: int = 0
+    asset_days: float = 0.0
+    over: int = 0
+    alerts: int = 0
+    mean: float = 0.0
+    p99: float = 0.0
+    latency_ms: float | None = None
+    error: str | None = None
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """The part of a gateway's rollout report that is shown."""
+
+    state: str = ""
+    mode: str | None = None
+    reason: str = ""
+    running: Figures | None = None
+    champion: Figures | None = None
+    challenger: Figures | None = None
+    compared: int = 0
+    agreement: float | None = None
+
+
 class Running(NamedTuple):
     """A bundle, and the gateways that have it."""
 
@@ -74,6 +105,46 @@ def read(gateway: Gateway) -> Health:
         return msgspec.convert(gateway.health, Health, strict=False)
     except msgspec.ValidationError:
         return Health()
+
+
+def rollout(body: Mapping[str, object]) -> Rollout:
+    """Return a rollout report as far as it can be read."""
+    try:
+        return msgspec.convert(body, Rollout, strict=False)
+    except msgspec.ValidationError:
+        return Rollout()
+
+
+def beside(report: Rollout) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Return columns and rows that show champion and challenger side by side.
+
+    >>> columns, rows = beside(Rollout(champion=Figures(alerts=2), challenger=Figures(alerts=5)))
+    >>> columns, rows[3]
+    (['champion', 'shadow'], ('alerts', ['2', '5']))
+    """
+    if report.challenger is not None:
+        names, parts = ["champion", "shadow"], [report.champion or Figures(), report.challenger]
+    else:
+        names, parts = ["running"], [report.running or Figures()]
+    shown = [_figures(part) for part in parts]
+    return names, [(name, [one[name] for one in shown]) for name in shown[0]]
+
+
+def _figures(part: Figures) -> dict[str, str]:
+    over = f"{part.over:,}"
+    if part.windows:
+        over += f" ({100 * part.over / part.windows:.2g} %)"
+    return {
+        "version": part.version,
+        "bundle": part.bundle[:12],
+        "asset days": f"{part.asset_days:.1f}",
+        "alerts": f"{part.alerts:,}",
+        "above 1.0": over,
+        "mean score": views.number(part.mean),
+        "99 % below": views.number(part.p99),
+        "a window takes": f"{part.latency_ms:.2g} ms" if part.latency_ms is not None else "",
+        "trouble": part.error or "",
+    }
 
 
 def gateway_place(gateway: Gateway) -> tuple[bool, bool, str]:
@@ -102,7 +173,7 @@ def health(gateway: Gateway, board: Board) -> list[tuple[str, str]]:
         ("assets", f"{assets:,}"),
         ("said", f"{views.clock(said.time_ms)} UTC" if said.time_ms else "no health yet"),
         ("up for", views.ago(round(said.uptime_s * MS)) if said.uptime_s else ""),
-        ("lag", f"{said.lag_ms / MS:.1f} s" if said.lag_ms is not None else ""),
+        ("lag", _lag(said.lag_ms)),
         ("spool", waiting + hours if said.time_ms else ""),
         ("lost from spool", f"{dropped:,}" if dropped else ""),
         ("messages", f"{said.counters['messages']:,}" if "messages" in said.counters else ""),
@@ -111,6 +182,12 @@ def health(gateway: Gateway, board: Board) -> list[tuple[str, str]]:
         ("runtime", " ".join(v for k, v in said.runtime.items() if k != "delegate")),
     ]
     return [(name, text) for name, text in facts if text]
+
+
+def _lag(lag_ms: int | None) -> str:
+    if lag_ms is None:
+        return ""
+    return f"{lag_ms / MS:.1f} s" if lag_ms < LAG_SHOWN_MS else views.ago(lag_ms)
 
 
 def running(board: Board) -> list[Running]:

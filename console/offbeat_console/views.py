@@ -17,7 +17,7 @@ from offbeat_console.alarm import ORDER
 from offbeat_edge.schema import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from offbeat_console.alarm import AlarmState
     from offbeat_console.board import Alert, Board, Watched
@@ -116,7 +116,7 @@ def _why(board: Board, watched: Watched, worst: Alert | None, state: str) -> str
 
 def said(alert: Alert) -> str:
     """Return an alert's sentence without the asset's name, which stands beside it."""
-    return alert.event.message.removeprefix(f"{alert.event.asset}: ")
+    return alert.telling.message.removeprefix(f"{alert.event.asset}: ")
 
 
 def spark(scores: Iterable[float]) -> str:
@@ -245,26 +245,3 @@ def newest(board: Board, alert: Alert) -> int:
     """Return the newest event time of an alert's asset."""
     watched = board.assets.get((alert.event.gateway, alert.event.asset))
     return watched.newest_ms if watched else alert.event.time_ms
-
-
-def facts(body: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Return an object of somebody else's as names and texts, nested names joined.
-
-    >>> facts({"schema": "1.0", "mode": "shadow", "shadow": {"version": "2"}, "ok": None})
-    [('mode', 'shadow'), ('shadow version', '2')]
-    """
-    found: list[tuple[str, str]] = []
-    for name, given in body.items():
-        if isinstance(given, dict):
-            found += facts(given, f"{prefix}{name} ")
-        elif given not in (None, "", []) and name != "schema":
-            found.append((prefix + name.replace("_", " "), _fact(given)))
-    return found
-
-
-def _fact(given: object) -> str:
-    if isinstance(given, float):
-        return f"{given:.5g}"
-    if isinstance(given, list):
-        return ", ".join(str(item) for item in given[:20])
-    return str(given)[:200]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import uvicorn
 from fastapi import FastAPI
 from nicegui import app as nicegui_app
@@ -50,6 +51,11 @@ def build(desk: Desk, settings: Settings, users: Users) -> Gate:
     @app.get("/static/palette.css")
     def colours() -> Response:
         return Response(palette_css, media_type="text/css")
+
+    @app.get("/healthz")
+    def health() -> Response:
+        body = msgspec.json.encode(desk.counters())
+        return Response(body, media_type="application/json")
 
     nicegui_app.add_static_files("/static", str(STATIC))
     ui.add_head_html(HEAD, shared=True)

@@ -15,12 +15,14 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from offbeat_edge.schema import SCHEMA, AlertEvent, AssetState, ScoreRecord
+from offbeat_edge.control import Feedback, Maintenance, Verdict
+from offbeat_edge.schema import AlertEvent, AssetState, ScoreRecord
+
+__all__ = ["FILTERS", "Feedback", "Maintenance", "Said", "Verdict", "read"]
 
 ROOT = "offbeat"
 FLEET = "fleet"
 What = Literal["status", "health", "state", "score", "alert", "feedback", "maintenance", "rollout"]
-Verdict = Literal["confirmed", "false_alarm", "expected"]
 MAX_STATUS_CHARS = 32
 
 # What we want to hear, with its QoS.  Only what must not be missed is kept
@@ -35,35 +37,6 @@ FILTERS: tuple[tuple[str, int], ...] = (
     ("offbeat/fleet/feedback/+", 1),
     ("offbeat/fleet/maintenance/+", 1),
 )
-
-
-class Feedback(msgspec.Struct, frozen=True, kw_only=True):
-    """On ``offbeat/fleet/feedback/<asset>``: what a person says of a span of time."""
-
-    schema: str = SCHEMA
-    id: str
-    alert: str | None = None
-    asset: str
-    verdict: Verdict
-    start_ms: int
-    end_ms: int
-    by: str = ""
-    note: str = ""
-    time_ms: int
-
-
-class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
-    """On ``offbeat/fleet/maintenance/<asset>``: work announced, with its end."""
-
-    schema: str = SCHEMA
-    id: str
-    asset: str
-    start_ms: int
-    end_ms: int
-    by: str = ""
-    note: str = ""
-    time_ms: int
-    cancelled: bool = False
 
 
 Body = str | dict[str, object] | AssetState | ScoreRecord | AlertEvent | Feedback | Maintenance

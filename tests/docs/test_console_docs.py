@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import fields
 
-from offbeat_console import session, settings
+from offbeat_console import alarm, session, settings, views
+from offbeat_console.pages import frame
 
 PAGE = (Path(__file__).parents[2] / "docs" / "console.md").read_text()
 
 
 def test_every_key_stands_in_the_page_with_its_default_and_no_other() -> None:
-    told = dict(re.findall(r"^\| `([a-z_]+)` \| (.+?) \|", PAGE, re.MULTILINE))
+    part = PAGE[PAGE.index("| key of `[console]` |") : PAGE.index("## Login")]
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| (.+?) \|", part, re.MULTILINE))
     known = {field.encode_name: field.default for field in fields(settings.Console)}
     known["state_dir"] = "the user's state folder"
     assert told.keys() == known.keys()
@@ -38,3 +40,20 @@ def test_numbers_in_the_page_are_the_codes() -> None:
     assert (session.WAIT_S, session.WAIT_CAP_S) == (2.0, 300.0)
     assert "twelve hours" in PAGE
     assert "After five wrong attempts" in PAGE
+
+
+def rows(head: str) -> list[str]:
+    """Return the first cells of the table whose first column is called ``head``."""
+    found = re.search(rf"^\| {head} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", PAGE, re.MULTILINE)
+    assert found, head
+    return re.findall(r"^\| (.+?) \|", found[1], re.MULTILINE)
+
+
+def test_every_state_of_an_alarm_stands_in_the_page_and_no_other() -> None:
+    assert sorted(rows("shown as")) == sorted(views.ALARM_WORDS.values())
+    assert alarm.MAX_SHELF_MS == 3 * 86_400_000
+
+
+def test_every_key_on_the_keyboard_stands_in_the_page_and_no_other() -> None:
+    told = [cell.replace("`", "") for cell in rows("key")]
+    assert told == [keys.replace("  ", " ") for keys, _ in frame.SHORTCUTS]

@@ -139,6 +139,7 @@ def test_a_verdict_waits_for_a_broker_that_is_away_over_a_restart(
     file: Path, mosquitto: Mosquitto
 ) -> None:
     first = Here(file, mosquitto.port).start()
+    wait_for(lambda: first.ingest._link.ready, "the console to be ready")  # noqa: SLF001
     with contextlib.closing(Plant(mosquitto.port)) as plant:
         plant.say("offbeat/gw1/asset/p1/alert", told(event()))
         wait_for(lambda: event().alert in first.board.alerts, "the alert")
@@ -194,7 +195,7 @@ def test_maintenance_said_elsewhere_suppresses_an_alert_that_begins_in_it(
     here: Here, plant: Plant
 ) -> None:
     window = wire.Maintenance(
-        id="w", asset="p1", start_ms=START_MS - 1, end_ms=START_MS + 1, time_ms=1, by="cmms"
+        id="w", asset="p1", start_ms=START_MS - 1, end_ms=START_MS + 1, time_ms=START_MS, by="cmms"
     )
     plant.say(wire.maintenance_topic("p1"), told(window))
     plant.say("offbeat/gw1/asset/p1/alert", told(event()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -63,6 +64,16 @@ qos = 0
     @property
     def log(self) -> str:
         return (self.folder / "console.log").read_text()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def counters(self) -> dict[str, float]:
+        with urllib.request.urlopen(f"{self.url}/healthz", timeout=10) as answer:  # noqa: S310
+            found: dict[str, float] = json.load(answer)
+        return found
 
     def add_user(self, name: str, password: str, *, role: str = "operator") -> None:
         command = [*self._command(), "--add-user", name, "--role", role]

@@ -20,7 +20,7 @@ def state(of: Alarm, *, shelved: bool = False, suppressed: bool = False) -> Alar
 
 def window(**change: object) -> Maintenance:
     given = {"id": "w", "asset": "p1", "start_ms": START_MS, "end_ms": START_MS + 1000,
-             "time_ms": 0, **change}  # fmt: skip
+             "time_ms": START_MS, **change}  # fmt: skip
     return Maintenance(**given)  # type: ignore[arg-type]
 
 

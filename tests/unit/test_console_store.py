@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from console_parts import START_MS, event, score, state
 
@@ -78,11 +79,10 @@ def test_a_restart_loses_nothing(store: Store, file: Path) -> None:
     shelf = Shelf(asset="p2", kind="anomaly", until_ms=1 << 60, by="ann", note="known")
     store.keep("shelf", "p2/anomaly", shelf, now_ms=3)
     window = Maintenance(
-        id="w", asset="p3", start_ms=START_MS, end_ms=START_MS + 1, time_ms=1, note="belt"
+        id="w", asset="p3", start_ms=START_MS, end_ms=START_MS + 1, time_ms=START_MS, note="belt"
     )
     feedback = Feedback(
-        id="f", alert=event().alert, asset="p1", verdict="false_alarm", start_ms=0, end_ms=1,
-        time_ms=1,
+        id="f", alert=event().alert, asset="p1", verdict="false_alarm", time_ms=START_MS,
     )  # fmt: skip
     store.tell(window)
     store.tell(feedback)
@@ -110,8 +110,8 @@ def test_alerts_that_wait_for_somebody_come_back_however_old(store: Store, file:
 
 
 def test_the_later_word_on_a_window_counts(store: Store) -> None:
-    said = Maintenance(id="w", asset="p1", start_ms=0, end_ms=9, time_ms=1)
-    over = Maintenance(id="w", asset="p1", start_ms=0, end_ms=9, time_ms=2, cancelled=True)
+    said = Maintenance(id="w", asset="p1", start_ms=START_MS, end_ms=START_MS + 9, time_ms=START_MS)
+    over = msgspec.structs.replace(said, time_ms=START_MS + 1, cancelled=True)
     for window in (said, over, said):
         store.tell(window)
     assert store.told("maintenance", Maintenance) == [over]

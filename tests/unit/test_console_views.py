@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 from console_parts import START_MS, event, score, state
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,23 @@ def test_what_nobody_has_seen_comes_before_what_somebody_has() -> None:
     board.alter(seen.event.alert, alarm.acknowledge(seen.alarm, by="ann", now_ms=1))
     assert names(page(board)) == ["b", "a"]
     assert views.waiting(board, 0) == 1
+
+
+def test_an_alert_that_ended_unseen_is_still_on_the_overview() -> None:
+    board = board_of(a="ok", b="ok")
+    for one in (event(asset="b"), event(1, asset="b", type_="end")):
+        board.take(Said("alert", "gw1", "b", one), now_ms=0)
+    first, _ = page(board).rows
+    assert (first.asset, first.state, first.alarm) == ("b", "ok", "returned")
+    assert first.what.startswith("2.8 times the threshold")
+
+
+def test_an_alert_that_ended_still_says_what_it_was() -> None:
+    board = board_of(a="ok")
+    end = msgspec.structs.replace(event(1, asset="a", type_="end"), message="a: anomaly is over")
+    for one in (event(asset="a"), end):
+        board.take(Said("alert", "gw1", "a", one), now_ms=0)
+    assert views.said(board.alerts[end.alert]).startswith("2.8 times the threshold")
 
 
 def test_scores_do_not_move_rows() -> None:
@@ -118,6 +136,34 @@ def test_a_bundle_is_listed_once_with_all_its_gateways() -> None:
         model = {"name": "pump", "version": "1", "digest": "d", "degraded": trouble}
         board.take(Said("health", name, "", {"models": [model]}), now_ms=0)
     assert told.running(board) == [told.Running("pump", "1", "d", ["gw1", "gw2"], "gw1: missing")]
+
+
+def test_the_shadow_stands_beside_the_champion() -> None:
+    body = {
+        "state": "settled", "mode": "shadow", "compared": 100, "agreement": 0.98,
+        "champion": {"version": "1", "windows": 100, "over": 3, "alerts": 1},
+        "challenger": {"version": "2", "windows": 100, "over": 1, "alerts": 0},
+    }  # fmt: skip
+    columns, rows = told.beside(told.rollout(body))
+    assert columns == ["champion", "shadow"]
+    assert ("version", ["1", "2"]) in rows
+    assert ("above 1.0", ["3 (3 %)", "1 (1 %)"]) in rows
+
+
+def test_a_rollout_without_a_challenger_shows_what_runs() -> None:
+    columns, rows = told.beside(told.rollout({"running": {"version": "7"}, "challenger": None}))
+    assert (columns, rows[0]) == (["running"], ("version", ["7"]))
+    assert told.rollout({"champion": "nonsense"}) == told.Rollout()
+
+
+def test_the_consoles_reading_of_a_rollout_is_the_gateways() -> None:
+    """Every field that is shown is one that a gateway says, of its type."""
+    from msgspec.structs import fields  # noqa: PLC0415
+
+    from offbeat_edge.delivery import figures, report  # noqa: PLC0415
+
+    for ours, theirs in ((told.Rollout, report.RolloutReport), (told.Figures, figures.Figures)):
+        assert {f.name for f in fields(ours)} <= {f.name for f in fields(theirs)}
 
 
 def test_windows_stand_where_they_are_in_time() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EDGE = ROOT / "edge" / "offbeat_edge"
+CONSOLE = ROOT / "console" / "offbeat_console"
+CONSOLE_PURE = ("alarm", "board", "palette", "strips", "told", "trace", "views", "wire")
 PURE = (
     "alert", "alertbook", "control", "detector", "engine", "model", "payload", "replay", "schema",
     "schedule", "sensorcheck", "topics", "upkeep", "watch", "window",
@@ -46,6 +48,14 @@ def test_the_daemon_starts_without_any_extra() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(CONSOLE.rglob("*.py")), ids=lambda p: p.stem)
+def test_the_console_knows_the_device_half_alone(path: Path) -> None:
+    used = {name.partition(".")[0] for name in imported(path)}
+    assert not used & {"offbeat_train", "offbeat_broker"}
+    if path.stem in CONSOLE_PURE:
+        assert not used & {"nicegui", "paho", "sqlite3", "threading", "time"}
 
 
 @pytest.mark.parametrize("name", PURE)

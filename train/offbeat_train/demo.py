@@ -29,7 +29,7 @@ from offbeat_broker.signals import DAY_MS, HOUR_MS
 from offbeat_edge.bundle import load
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.schema import iso
-from offbeat_train import demo_report
+from offbeat_train import demo_console, demo_report
 from offbeat_train.demo_judge import Verdict, judge
 from offbeat_train.demo_listen import listening
 
@@ -76,6 +76,7 @@ bundle = "pump.offbeat"
 
 [publish]
 score = true
+explain_top = 10  # sensors whose expectation goes with each score
 
 [log]
 format = "json"
@@ -103,19 +104,32 @@ class Demo:
     out : directory for everything that is written; made when it is absent
     seed : of the plant, its faults and the training
     console : where progress goes
+    page : whether the web console runs beside it
+    stay : called with the page's address before the daemon ends; returns when people have seen it
     """
 
-    def __init__(self, *, out: Path, seed: int, console: Console) -> None:
+    def __init__(
+        self,
+        *,
+        out: Path,
+        seed: int,
+        console: Console,
+        page: bool = False,
+        stay: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._out = out
         self._seed = seed
         self._console = console
+        self._page = page
+        self._stay = stay
         self._plant = Plant(seed=seed, pumps=PUMPS)
         self._begun = time.monotonic()
 
     def run(self) -> bool:
         """Do everything; say whether the loop did its job."""
         self._out.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self._out / "state", ignore_errors=True)
+        for folder in ("state", "console"):
+            shutil.rmtree(self._out / folder, ignore_errors=True)
         self._history()
         self._fit()
         faults = self._faults()
@@ -192,6 +206,7 @@ class Demo:
         with (
             embedded.running() as port,
             listening(port, gateway=GATEWAY, tell=self._tell) as listener,
+            self._web(port) as url,
             self._daemon(port, listener) as daemon,
         ):
             self._say(f"broker on 127.0.0.1:{port}, daemon online")
@@ -199,6 +214,8 @@ class Demo:
             last = int(self._live_data.time_ms[-1]) - 2 * self._step_ms()
             if not listener.wait_scored(self._plant.assets, last, QUIET_S):
                 self._say("[red]the daemon did not score the stream to its end[/red]")
+            if url is not None:
+                self._stay(url)
             taken = self._stop(daemon)
         return Heard(list(listener.events.values()), dict(listener.scores), sent, taken)
 
@@ -206,6 +223,16 @@ class Demo:
         """Event time between two scores."""
         model = load(self._out / "pump.offbeat").manifest.model
         return model.stride * model.period_ms
+
+    @contextmanager
+    def _web(self, port: int) -> Iterator[str | None]:
+        """Run the web console beside it all, if it is wanted."""
+        if not self._page:
+            yield None
+            return
+        with demo_console.running(self._out, port) as url:
+            self._say(f"[bold]watch it at {url}[/bold]" if url else "the console did not start")
+            yield url
 
     @contextmanager
     def _daemon(self, port: int, listener: Listener) -> Iterator[subprocess.Popen[bytes]]:

@@ -7,17 +7,15 @@ Exit code 0: the loop did its job by the rules that it prints; 1: it did not.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from offbeat_edge.errors import ConfigError
+from offbeat_train import demo_console
 from offbeat_train.demo import Demo
-
-if TYPE_CHECKING:
-    import argparse
 
 PIPE_WIDTH = 150  # columns
 
@@ -31,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("demo-out"),
         help="what is written goes there (%(default)s)",
     )
+    parser.add_argument(
+        "--console",
+        action=argparse.BooleanOptionalAction,
+        help="serve the web console meanwhile (where a terminal is attached and it is installed)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,5 +42,12 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError([f"--seed: expected an integer of at least 0, got {args.seed}"])
     # A file or a pipe has no width; the summary's table needs some.
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    demo = Demo(out=args.out, seed=args.seed, console=console)
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    page = demo_console.wanted(args.console, terminal=terminal)
+
+    def stay(url: str) -> None:
+        if terminal:
+            console.input(f"\n[bold]{url}[/bold] shows the day. Enter ends it. ")
+
+    demo = Demo(out=args.out, seed=args.seed, console=console, page=page, stay=stay)
     return 0 if demo.run() else 1

@@ -75,7 +75,7 @@ class _Page:
         event = self._alert.event
         with element("div", "title"):
             badge(event.kind)
-            element("h1", text=views.said(self._alert))
+            self._said = element("h1", text=views.said(self._alert))
         with element("p", "muted facts"):
             link(event.asset, f"/asset/{event.gateway}/{event.asset}")
             self._when = element("span")
@@ -116,8 +116,8 @@ class _Page:
                     for verdict, word, why in VERDICTS
                 }
             self._told = element("p", "told", role="status")
-            element("h3", text="Shelve")
-            with element("div", "actions"):
+            self._aside = element("div")
+            with self._aside, element("div", "actions", role="group", aria_label="Shelve"):
                 self._length = element("select", "field", aria_label="For how long")
                 with self._length:
                     for name in SHELF_MS:
@@ -197,7 +197,7 @@ class _Page:
         from_ms, to_ms = self._span()
         signals = self._points("signal", from_ms, to_ms)
         scores = self._points(f"score {event.gateway}", from_ms, to_ms)
-        names = strips.sensors(signals, scores, event.contributions)
+        names = strips.sensors(signals, scores, self._alert.telling.contributions)
         drawn = strips.strips(signals, scores, names)
         self._trend.show(drawn, strips.spans([self._alert]), from_ms=from_ms, to_ms=to_ms)
         self._drawn_to = to_ms
@@ -224,6 +224,7 @@ class _Page:
         state = desk.board.state_of(alert, desk.now_ms())
         say(self._state, told.people(alert, state, desk.board, desk.now_ms()))
         show(self._seen, visible=alert.alarm.acknowledged_ms is None)
+        show(self._aside, visible=alert.alarm.active)
         show(self._shelf, visible=state != "shelved" and alert.alarm.active)
         show(self._length, visible=state != "shelved" and alert.alarm.active)
         show(self._unshelf, visible=state == "shelved")
@@ -242,9 +243,10 @@ class _Page:
         lasted = views.lasted(alert, self._newest())
         say(self._when, f" on {event.gateway}, began {views.clock(event.start_ms)} UTC,"
             f" {lasted}{peak}, {event.severity}")  # fmt: skip
+        say(self._said, views.said(alert))
         self._why.clear()
         with self._why:
-            tables.contributions(event.contributions, "Expected and actual")
+            tables.contributions(alert.telling.contributions, "Expected and actual")
         self._say_people()
         self._history.clear()
         with self._history:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offbeat_console.desk import Desk
 
 RANGES_MS = {"15 min": 900_000, "2 h": 7_200_000, "12 h": 43_200_000, "3 d": 259_200_000}
-ENOUGH_POINTS = 60  # the shortest range with so many is shown first
+ENOUGH_POINTS = 200  # the shortest range with so many is shown first
 HISTORY = 50  # alerts listed
 NO_SCORES = (
     "The gateway does not publish scores, so there is no curve of them and no expectation."
@@ -194,7 +194,7 @@ class _Page:
         self._shadow.clear()
         with self._shadow:
             for model, body in rollouts:
-                tables.rollout(model, body)
+                tables.rollout(f"Rollout of {model}", body)
 
 
 def _last(points: Points) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_console import views
+from offbeat_console import told, views
 from offbeat_console.pages.parts import badge, element, empty, link
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from offbeat_console.board import Alert, Watched
     from offbeat_console.desk import Desk
     from offbeat_edge.schema import Contribution
-
-MAX_LINES = 40  # of what somebody else's object says
 
 
 def head(*names: str) -> None:
@@ -107,13 +105,27 @@ def _alert(desk: Desk, alert: Alert, now_ms: int, *, with_asset: bool) -> None:
         element("td", text=views.VERDICT_WORDS.get(alert.verdict or "", ""))
 
 
-def rollout(model: str, body: Mapping[str, object]) -> None:
-    """Show what a gateway says of a rollout, the known fields first."""
-    element("h2", text=f"Rollout of {model}")
-    with element("dl"):
-        for name, text in views.facts(body)[:MAX_LINES]:
-            element("dt", text=name)
-            element("dd", text=text)
+def rollout(title: str, body: Mapping[str, object]) -> None:
+    """Show a rollout: where it is, and the model in the shadow beside the one that alerts."""
+    report = told.rollout(body)
+    element("h2", text=title)
+    mode = f", {report.mode}" if report.mode else ""
+    element("p", text=f"{report.state.replace('_', ' ')}{mode}")
+    if report.reason:
+        element("p", "worry", report.reason)
+    columns, rows = told.beside(report)
+    with element("table", "parts"):
+        head("", *columns)
+        with element("tbody"):
+            for name, values in rows:
+                if any(values):
+                    with element("tr"):
+                        element("th", text=name, scope="row")
+                        for value in values:
+                            element("td", "figure", value)
+    if report.agreement is not None:
+        element("p", "muted", f"Both judged {report.compared:,} windows and agreed on"
+                f" {100 * report.agreement:.1f} % of them.")  # fmt: skip
 
 
 def facts(pairs: Iterable[tuple[str, str]], *, code: bool = False) -> None:

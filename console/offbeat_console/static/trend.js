@@ -119,7 +119,9 @@ export default {
     },
     newest(strip) {
       const value = (points) => points.length && points.at(-1)[1] !== null ? +points.at(-1)[1].toPrecision(4) : null;
-      const came = value(strip.actual), want = value(strip.expected);
+      const told = Math.max(...this.strips.map((s) => s.expected.at(-1)?.[0] ?? 0));
+      const fresh = strip.expected.at(-1)?.[0] === told;  // an old expectation is no news
+      const came = value(strip.actual), want = fresh ? value(strip.expected) : null;
       if (came === null) return "";
       if (strip.threshold) return `${came}\nthreshold 1.0`;
       return want === null ? `${came}` : `${came}\nexpected ${want}`;
