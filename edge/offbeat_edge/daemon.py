@@ -148,6 +148,7 @@ class Daemon:
         self._health_at = self._chores_at = self._metrics_at = self._started
         self._snapshots = 0  # that have passed
         parts.commands.add("health", Verb(Request, self._say_health))
+        parts.commands.add("reload", Verb(Request, self._reload))
 
     def run(self) -> int:
         """Live until ``stop``; return the exit code."""
@@ -252,6 +253,10 @@ class Daemon:
         if taken.out is not None:
             self._tell(taken.out)
             self._parts.states.clear(self._parts.durable.gone())
+
+    def _reload(self, _request: Request) -> Done:
+        self.reload()
+        return Done()
 
     def _say_health(self, _request: Request) -> Done:
         self._health_at = self._now()

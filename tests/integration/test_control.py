@@ -278,3 +278,8 @@ def test_what_is_typed_wrong_is_said_before_anything_is_sent(
 ) -> None:
     assert cli.main([*words, "--port", "9"]) == 78
     assert "expected" in capsys.readouterr().err.lower()
+
+
+def test_bundles_are_looked_at_again_on_command(plant: Plant) -> None:
+    plant.say("gw1/cmd/reload", {"schema": "1.0", "id": "again"})
+    assert plant.answer("reload", "again")["ok"]
