@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from offbeat_edge.control import Control, Swap
     from offbeat_edge.log import Log
     from offbeat_edge.schema import AssetState, Sample
-    from offbeat_edge.store import Store
+    from offbeat_edge.store import Opened, Store
     from offbeat_edge.watch import Outputs
 
 GRACE_S = 30.0  # without acknowledgements while the disk refuses
@@ -111,6 +111,7 @@ class Durable:
     topic_of : alert topic of an asset.
     log : where trouble is said.
     monotonic : seconds. wall_ms : the wall clock, ms, for the control log alone.
+    sleep : waits so many seconds.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Durable:
         log: Log,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.problem: str | None = None  # why nothing is durable at present
         self.lost: list[str] = []  # what could not be recovered at the start
@@ -135,6 +137,7 @@ class Durable:
         self._log = log
         self._now = monotonic
         self._wall_ms = wall_ms
+        self._sleep = sleep
         self._encoder = JournalEncoder()
         self._entry = Entry([], [], [])
         self._log_rows: deque[ControlRow] = deque(maxlen=MAX_VOLATILE)
@@ -156,12 +159,9 @@ class Durable:
         ------
         StateRefused : another daemon, or a newer one, owns this state.
         """
-        try:
-            opened = self._store.open()
-        except StateRefused:
-            raise
-        except StoreError as error:
-            self._disk_refused(error)
+        opened = self._open_within_grace(alive)
+        if opened is None:
+            self._lose("state_unread", f"{self.problem}; what it holds of windows is given up")
             return Recovered(fresh=True, samples=0, newest_stamp_ms=0)
         if opened.damaged:
             self._lose("state_damaged", f"{opened.damaged}; kept as {opened.aside}")
@@ -301,6 +301,25 @@ class Durable:
     def close(self) -> None:
         """Close the database."""
         self._store.close()
+
+    def _open_within_grace(self, alive: Callable[[], None]) -> Opened | None:
+        """Open the state; a disk that refuses has the grace to come back, with what it holds."""
+        while True:
+            try:
+                opened = self._store.open()
+                break
+            except StateRefused:
+                raise
+            except StoreError as error:
+                self._disk_refused(error)
+            if self._volatile_now():
+                return None
+            alive()
+            self._sleep(RETRY_S)
+        if self.problem is not None:
+            self._log.warning("disk_recovered", was=self.problem)
+            self.problem, self._failed_at, self._behind = None, None, False
+        return opened
 
     def _restore(self) -> None:
         try:

@@ -34,7 +34,7 @@ from offbeat_edge.engine import Engine
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.manifest import Manifest
 from offbeat_edge.payload import Decoder
-from offbeat_edge.schema import AlertEvent, AlertRule, Lineage, ModelSpec, SensorSpec
+from offbeat_edge.schema import AlertEvent, AlertRule, Lineage, ModelSpec, Sample, SensorSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -61,7 +61,9 @@ def make_bundle(path: Path, *, threshold: float = 1.0, version: str = "1") -> No
     """Write a bundle that expects both sensors near their centers."""
 
     def sensor(name: str, center: float) -> SensorSpec:
-        return SensorSpec(name=name, center=center, scale=1.0, cadence_ms=1000)
+        return SensorSpec(
+            name=name, center=center, scale=1.0, cadence_ms=1000, low=-100.0, high=200.0
+        )
 
     manifest = Manifest(
         model=ModelSpec(
@@ -96,11 +98,18 @@ class Reading(msgspec.Struct, frozen=True):
     payload: bytes
 
 
-def recording(*, seed: int, seconds: int, assets: int = 2, faults: int = 4) -> list[Reading]:
-    """Return readings at 1 Hz with ``faults`` bumps an asset, in the order of their times."""
+def recording(
+    *, seed: int, seconds: int, assets: int = 2, faults: int = 4, sensor_faults: int = 0
+) -> list[Reading]:
+    """Return readings at 1 Hz with ``faults`` bumps an asset, in the order of their times.
+
+    Of ``sensor_faults`` an asset, half are values beyond all plausibility, half absences.
+    """
     chance = random.Random(seed)
     names = [f"p{n}" for n in range(assets)]
     bumps = {name: _bumps(chance, seconds, faults) for name in names}
+    broken = {name: _broken(random.Random(seed + n), seconds, sensor_faults)
+              for n, name in enumerate(names, 1)}  # fmt: skip
     readings = []
     for second in range(seconds):
         for name in names:
@@ -109,8 +118,28 @@ def recording(*, seed: int, seconds: int, assets: int = 2, faults: int = 4) -> l
                 "flow": round(10.0 + chance.gauss(0, 0.1) + bumps[name].get(second, 0.0), 3),
                 "heat": round(20.0 + chance.gauss(0, 0.1), 3),
             }
+            _break(values, broken[name], second)
             readings.append(Reading(f"plant/{name}", json.dumps(values).encode()))
     return readings
+
+
+def _broken(chance: random.Random, seconds: int, faults: int) -> dict[int, float | None]:
+    """Return second → the wild value of ``heat`` then, None for its absence."""
+    found: dict[int, float | None] = {}
+    for n in range(faults):
+        start = (n * seconds + chance.randint(0, seconds // 4)) // faults
+        wild = None if n % 2 else 900.0 + n
+        found |= dict.fromkeys(range(start, start + chance.randint(6, 9)), wild)
+    return found
+
+
+def _break(values: dict[str, float], broken: dict[int, float | None], second: int) -> None:
+    if second in broken:
+        wild = broken[second]
+        if wild is None:
+            del values["heat"]
+        else:
+            values["heat"] = wild
 
 
 def _bumps(chance: random.Random, seconds: int, faults: int) -> dict[int, float]:
@@ -135,6 +164,7 @@ class Site:
         protocol: str = "auto",
         lateness_s: float = 0.0,
         more: str = "",
+        host: str = "127.0.0.1",
     ) -> None:
         self.folder = folder
         self.path = folder / "edge.toml"
@@ -147,7 +177,7 @@ class Site:
 id = "gw1"
 state_dir = "{folder}/state"
 [mqtt]
-host = "127.0.0.1"
+host = "{host}"
 port = {port}
 protocol = "{protocol}"
 keepalive_s = 5
@@ -169,16 +199,21 @@ format = "json"
         ``log`` holds lines of a control log.
         """
         read = config.load(self.path, {})
+        decoder = Decoder(read.sources, max_payload_bytes=read.limits.max_payload_bytes)
+        samples = []
+        for reading in readings:
+            samples += decoder.decode(reading.topic, reading.payload, 0, retained=False)[0]
+        return self.told(samples, log=log)
+
+    def told(self, samples: list[Sample], *, log: str = "") -> list[AlertEvent]:
+        """Return the events that samples, and the lines of a control log, lead to."""
+        read = config.load(self.path, {})
         entry = read.models[0]
         model = fleet.open_entry(read, entry, fleet.load_entry(entry))
         engine = Engine(
             site=read.gateway.site, gateway=read.gateway.id, route=fleet.router([(entry, model)]),
             contributions=read.publish.explain_top,
         )  # fmt: skip
-        decoder = Decoder(read.sources, max_payload_bytes=read.limits.max_payload_bytes)
-        samples = []
-        for reading in readings:
-            samples += decoder.decode(reading.topic, reading.payload, 0, retained=False)[0]
         engine.schedule(control.decode_log(log))
         return [*engine.feed(samples).events, *engine.flush().events]
 
@@ -225,6 +260,10 @@ class Mosquitto:
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _end(self, number: int) -> None:
         if self._process is not None:
@@ -440,9 +479,10 @@ def closing(*things: Mosquitto | Daemon | Listener | Player) -> Iterator[None]:
                 thing.kill()
 
 
-def differences(got: Iterable[str], expected: Iterable[AlertEvent]) -> str:
+def differences(got: Iterable[str], expected: Iterable[AlertEvent | str]) -> str:
     """Say in a line how two sets of event ids differ; empty when they do not."""
-    have, want = set(got), {event.id for event in expected}
+    have = set(got)
+    want = {event if isinstance(event, str) else event.id for event in expected}
     if have == want:
         return ""
     return f"{len(want - have)} missing, {len(have - want)} unexpected of {len(want)}"

@@ -1,53 +1,45 @@
 """A recording played through a broker to a daemon while things break.
 
 Every choice comes from one seed, which is printed.  The daemon reaches the
-broker through a proxy; player and listener are beside it.  After the last
-fault the alert events must equal those of an undisturbed run.
+broker through a wire and a proxy; player and listener are beside it.  What
+must be equal in the end depends on what happened (``troubles.FAULTS``): all
+alert events of an undisturbed run; those of the replay of what was delivered,
+where the broker lost some; those of a later start, where the state was lost.
 """
 
 from __future__ import annotations
 
 import random
-import signal
 import time
 from typing import TYPE_CHECKING, Self
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
-from proxy import Proxy
+import clocks
+from ledger import Ledger
 from rig import (
     START_MS,
     WAIT_S,
     Daemon,
     Listener,
-    Mosquitto,
     Player,
     Reading,
     Site,
     differences,
     recording,
-    wait_for,
 )
+from tap import Tap
+from troubles import DISTURBED, FAULTS, Promise
+from wire import choose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from rig import Mosquitto
+
 LATENESS_S = 3
+SETTLED_MS = 20_000  # of event time after a loss of state: a window, the lateness, the holds
 CHUNK = (20, 70)  # readings between two faults
 BREATH_S = (0.0, 0.5)  # between a chunk and the fault that meets it
-CLIENT_ID = "offbeat-gw1"
-BREAKING = (
-    "kill_daemon",
-    "stop_daemon",
-    "kill_daemon_twice",
-    "freeze_daemon",
-    "restart_broker",
-    "cut",
-    "partition",
-    "delay",
-    "steal_session",
-)
-DISTURBED = ("duplicates", "reordered", "from_2099")
 
 
 class Run:
@@ -57,6 +49,7 @@ class Run:
     ----------
     folder, broker : where, and through what. seed : decides everything.
     prelude : code that makes a mutant of the daemon.
+    clock : start the daemon under libfaketime, so that its clock can be set.
     """
 
     def __init__(
@@ -69,20 +62,32 @@ class Run:
         prelude: str = "",
         seconds: int = 400,
         faults: int = 12,
+        clock: bool = False,
     ) -> None:
-        print(f"seed {seed}")  # noqa: T201 - what pytest shows of a failure
         self.chance = random.Random(seed)
         self.told: list[str] = []
-        self._broker = broker
-        self._proxy = Proxy(broker.port)
+        self.lost_ms: list[int] = []  # event times at which the state was lost
+        self.broker = broker
+        self.tap = Tap()
+        self.wire = choose(broker.port, self.tap)
+        print(f"seed {seed}, wire {self.wire.kind}")  # noqa: T201 - what pytest shows of a failure
+        self.proxy = self.wire.proxy
         self.site = Site(
-            folder, self._proxy.port, protocol=protocol, lateness_s=LATENESS_S
+            folder, self.proxy.port, protocol=protocol, lateness_s=LATENESS_S, host=self.wire.host
         )  # fmt: skip
-        self.readings = recording(seed=seed, seconds=seconds, faults=faults)
+        self.clock = clocks.Clock(folder) if clock else None
+        self.readings = recording(seed=seed, seconds=seconds, faults=faults, sensor_faults=4)
         self.expected = self.site.replay(self.readings)
+        self.ledger = Ledger(folder)
         self.listener = Listener(broker.port)
         self.player = Player(broker.port)
-        self.daemon = Daemon(self.site, prelude=prelude).start().ready()
+        if self.clock:
+            prelude += clocks.PRELUDE
+        self.daemon = Daemon(
+            self.site, prelude=self.ledger.prelude + prelude, wrapper=self.wire.wrapper,
+            environ=self.clock.environ if self.clock else None,
+        )  # fmt: skip
+        self.daemon.start().ready()
 
     def __enter__(self) -> Self:  # noqa: D105
         return self
@@ -92,32 +97,67 @@ class Run:
             self.daemon.kill()
         self.player.close()
         self.listener.close()
-        self._proxy.close()
+        self.wire.close()
 
-    def play(self, kinds: tuple[str, ...]) -> None:
-        """Play the whole recording; a fault of one of the kinds meets each chunk."""
+    def play(self, kinds: tuple[str, ...], *, start: int = 0, until: int | None = None) -> None:
+        """Play the recording or a part of it; a fault of one of the kinds meets each chunk."""
         stream = self._disturbed() if set(kinds) & set(DISTURBED) else list(self.readings)
+        stream = stream[:until]
         breaking = [kind for kind in kinds if kind not in DISTURBED]
-        at = 0
+        at = start
         while at < len(stream):
             size = self.chance.randint(*CHUNK)
             self.player.play(stream[at : at + size])
             at += size
+            self.played_ms = START_MS + min(at, len(self.readings)) // 2 * 1000
             time.sleep(self.chance.uniform(*BREATH_S))
             if breaking:
                 kind = self.chance.choice(breaking)
                 self.told.append(kind)
-                getattr(self, f"_{kind}")()
+                FAULTS[kind].act(self)
 
     def verdict(self, *, patience_s: float = WAIT_S) -> str:
         """Wait until the daemon is done; say how the alerts differ, or nothing."""
-        try:
-            self.listener.wait_alerts((e.id for e in self.expected), timeout_s=patience_s)
-        except AssertionError:
-            pass  # the difference says it better
-        else:
+        promises = {FAULTS[kind].promise for kind in self.told}
+        if Promise.AFTER in promises:
+            return self._verdict_after(patience_s)
+        if Promise.DELIVERED in promises:
+            return self._verdict_delivered(patience_s)
+        return self._settled(
+            self.listener.alerts, lambda: {e.id for e in self.expected}, patience_s
+        )
+
+    def _verdict_delivered(self, patience_s: float) -> str:
+        """Equal to the replay of what the daemon made durable: the broker lost the rest."""
+        self._drained(patience_s)
+        want = {event.id for event in self.site.told(self.ledger.samples())}
+        return self._settled(self.tap.published, lambda: want, patience_s)
+
+    def _drained(self, patience_s: float) -> None:
+        """Wait until nothing more is committed, or the time is over."""
+        deadline, before = time.monotonic() + patience_s, -1
+        while len(now := self.ledger.samples()) != before and time.monotonic() < deadline:
+            before = len(now)
+            time.sleep(2.5)
+
+    def _verdict_after(self, patience_s: float) -> str:
+        """Equal from a while after each loss of state; what waited in the state may be missing."""
+        sure = [e for e in self.expected if e.start_ms > max(self.lost_ms) + SETTLED_MS]
+        deadline = time.monotonic() + patience_s
+        while {e.id for e in sure} - self.tap.published and time.monotonic() < deadline:
+            time.sleep(0.1)
+        missing = {e.id for e in sure} - self.tap.published
+        return f"{len(missing)} missing of {len(sure)}" if missing else ""
+
+    def _settled(
+        self, got: Collection[str], want: Callable[[], set[str]], patience_s: float
+    ) -> str:
+        deadline = time.monotonic() + patience_s
+        while want() - set(got) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if not want() - set(got):
             time.sleep(1.5)  # what should not come would come now
-        return differences(self.listener.alerts, self.expected)
+        return differences(got, want())
 
     def _disturbed(self) -> list[Reading]:
         """Displace readings within the lateness, repeat some, and add a visitor from 2099."""
@@ -130,53 +170,3 @@ class Run:
         far = b'{"ts": %d, "flow": 10.0, "heat": 20.0}' % (START_MS + 73 * 31_557_600_000)
         stream.append((self.chance.uniform(30, 60), Reading("plant/p0", far)))
         return [reading for _, reading in sorted(stream, key=lambda pair: pair[0])]
-
-    # -- what may happen
-
-    def _kill_daemon(self) -> None:
-        self.daemon.kill()
-        self.daemon.start().ready()
-
-    def _stop_daemon(self) -> None:
-        code = self.daemon.stop()
-        assert code == 0, f"exit code {code} after {self.told}: {self.daemon.errors()}"
-        self.daemon.start().ready()
-
-    def _kill_daemon_twice(self) -> None:
-        self.daemon.kill()
-        self.daemon.start()
-        time.sleep(self.chance.uniform(0.2, 2.0))  # in the middle of its recovery, perhaps
-        self._kill_daemon()
-
-    def _freeze_daemon(self) -> None:
-        self.daemon.signal(signal.SIGSTOP)
-        time.sleep(self.chance.uniform(0.1, 2.0))
-        self.daemon.signal(signal.SIGCONT)
-
-    def _restart_broker(self) -> None:
-        self._broker.stop()
-        time.sleep(self.chance.uniform(0.0, 0.5))
-        self._broker.start()
-
-    def _cut(self) -> None:
-        self._proxy.cut()
-
-    def _partition(self) -> None:
-        self._proxy.held = True
-        time.sleep(self.chance.uniform(0.5, 3.0))
-        self._proxy.held = False
-
-    def _delay(self) -> None:
-        self._proxy.delay_s = self.chance.uniform(0.0, 0.05)
-
-    def _steal_session(self) -> None:
-        """Another client takes our id, and with it what is on its way, without acknowledging."""
-        thief = Client(
-            CallbackAPIVersion.VERSION2, client_id=CLIENT_ID, clean_session=False, manual_ack=True
-        )
-        thief.connect("127.0.0.1", self._broker.port)
-        thief.loop_start()
-        wait_for(thief.is_connected, "the thief to be in", timeout_s=WAIT_S)
-        time.sleep(0.2)
-        thief.disconnect()
-        thief.loop_stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import random
 import select
 import socket
 import struct
@@ -13,28 +15,34 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tap import Tap
 
+LOOPBACK = "127.0.0.1"
 CHUNK = 65_536
+RETRANSMIT_S = 0.2  # what TCP waits at least before it sends again
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST
 
 
 class Proxy:
-    """Forwards connections to 127.0.0.1:``target`` while nobody says otherwise.
+    """Forwards connections of ``host`` to 127.0.0.1:``target`` while nobody says otherwise.
 
     Attributes
     ----------
     held : a partition; bytes wait on both sides and connections stay open.
     refusing : hangs up on whoever comes.
     delay_s : added to every chunk, each way.
+    loss : share of the chunks that come as late as a lost packet would.
     """
 
-    def __init__(self, target: int, *, tap: Tap | None = None) -> None:
+    def __init__(self, target: int, *, tap: Tap | None = None, host: str = LOOPBACK) -> None:
         self._tap = tap
         self.held = False
         self.refusing = False
         self.delay_s = 0.0
+        self.loss = 0.0
+        self._chance = random.Random(1)
+        self._numbers = itertools.count()
         self._target = target
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server((host, 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -60,7 +68,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                broker = socket.create_connection(("127.0.0.1", self._target), 2.0)
+                broker = socket.create_connection((LOOPBACK, self._target), 2.0)
             except OSError:
                 client.close()
                 continue
@@ -69,8 +77,9 @@ class Proxy:
     def _serve(self, client: socket.socket, broker: socket.socket) -> None:
         pair = (client, broker)
         self._pairs.append(pair)
+        number = next(self._numbers)
         try:
-            while self._forward(client, broker):
+            while self._forward(number, client, broker):
                 pass
         except OSError:
             pass
@@ -78,7 +87,7 @@ class Proxy:
         for sock in pair:
             sock.close()
 
-    def _forward(self, client: socket.socket, broker: socket.socket) -> bool:
+    def _forward(self, number: int, client: socket.socket, broker: socket.socket) -> bool:
         ready, _, _ = select.select([client, broker], [], [], 0.2)
         while self.held:
             time.sleep(0.02)
@@ -87,7 +96,9 @@ class Proxy:
             if not data:
                 return False
             time.sleep(self.delay_s)
+            if self.loss and self._chance.random() < self.loss:
+                time.sleep(RETRANSMIT_S)
             if self._tap is not None:
-                self._tap.feed(id(client), "up" if sock is client else "down", data)
+                self._tap.feed(number, "up" if sock is client else "down", data)
             (broker if sock is client else client).sendall(data)
         return True

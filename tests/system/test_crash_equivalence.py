@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from faults import BREAKING, DISTURBED, Run
+from faults import Run
+from rig import Mosquitto, closing
+from test_broker_loss import FORGETFUL
+from troubles import DISTURBED, Promise, breaking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rig import Mosquitto
 
 SEED = int(os.environ.get("OFFBEAT_SEED", "1"))
 
@@ -50,13 +52,14 @@ def test_an_undisturbed_run_equals_replay(tmp_path: Path, mosquitto: Mosquitto) 
     with Run(tmp_path, mosquitto, seed=SEED) as run:
         run.play(())
         assert len(run.expected) >= 50
+        assert {event.kind for event in run.expected} == {"anomaly", "sensor_fault"}
         assert run.verdict() == ""
 
 
 @pytest.mark.slow
 def test_faults_of_every_kind_change_no_alert(tmp_path: Path, mosquitto: Mosquitto) -> None:
-    with Run(tmp_path, mosquitto, seed=SEED) as run:
-        run.play(BREAKING + DISTURBED)
+    with Run(tmp_path, mosquitto, seed=SEED, seconds=250) as run:
+        run.play(breaking(Promise.ALL) + DISTURBED)
         assert run.verdict() == "", run.told
 
 
@@ -64,8 +67,40 @@ def test_faults_of_every_kind_change_no_alert(tmp_path: Path, mosquitto: Mosquit
 def test_faults_of_every_kind_change_no_alert_over_3_1_1(
     tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
-    with Run(tmp_path, mosquitto, seed=SEED + 1, protocol="3.1.1", seconds=300) as run:
-        run.play(BREAKING)
+    with Run(tmp_path, mosquitto, seed=SEED + 1, protocol="3.1.1", seconds=200) as run:
+        run.play(breaking(Promise.ALL))
+        assert run.verdict() == "", run.told
+
+
+@pytest.mark.slow
+def test_a_clock_that_jumps_or_starts_in_1970_changes_no_alert(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    with Run(tmp_path, mosquitto, seed=SEED + 2, seconds=200, clock=True) as run:
+        run.play(("set_clock",))
+        assert run.verdict() == "", run.told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["", FORGETFUL])
+def test_what_a_killed_broker_has_delivered_is_told_and_nothing_else(
+    tmp_path: Path, extra: str
+) -> None:
+    broker = Mosquitto(tmp_path / "broker", extra=extra).start()
+    with closing(broker), Run(tmp_path, broker, seed=SEED + 3, seconds=200) as run:
+        run.play((*breaking(Promise.DELIVERED), "kill_daemon", "cut"))
+        assert run.verdict() == "", run.told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rot_state", "rot_bundle"])
+def test_after_damage_is_found_watching_goes_on(
+    tmp_path: Path, mosquitto: Mosquitto, kind: str
+) -> None:
+    with Run(tmp_path, mosquitto, seed=SEED + 4, seconds=300, faults=20) as run:
+        half = len(run.readings) // 2
+        run.play((kind,), until=half)
+        run.play((), start=half)
         assert run.verdict() == "", run.told
 
 
