@@ -81,10 +81,9 @@ class Run:
         self.ledger = Ledger(folder)
         self.listener = Listener(broker.port)
         self.player = Player(broker.port)
-        if self.clock:
-            prelude += clocks.PRELUDE
+        first = clocks.PRELUDE if clock else ""
         self.daemon = Daemon(
-            self.site, prelude=self.ledger.prelude + prelude, wrapper=self.wire.wrapper,
+            self.site, prelude=first + self.ledger.prelude + prelude, wrapper=self.wire.wrapper,
             environ=self.clock.environ if self.clock else None,
         )  # fmt: skip
         self.daemon.start().ready()
