@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 _FLOAT_BYTES = 8
 
 
+def check_said(state: WatchState) -> None:
+    """Check what is kept whatever the model: the state last said; raises ValueError."""
+    if state.current is not None and abs(state.current.since_ms) > MAX_EVENT_MS:
+        raise ValueError(f"current: expected a time that a date can write, got {state.current}")
+
+
 def check_fits(state: WatchState, manifest: Manifest) -> None:
     """Check lengths and steps against the model; raises ValueError."""
     sensors, spec = len(manifest.sensors), manifest.model

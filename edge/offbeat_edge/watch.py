@@ -17,7 +17,7 @@ from offbeat_edge import alert
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.alertbook import AlertBook, Moment
 from offbeat_edge.refusal import dropped
-from offbeat_edge.restored import check_fits
+from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
     MAX_EVENT_MS,
     AlertEvent,
@@ -458,6 +458,7 @@ class Watch:
         ------
         ValueError : it is not what `dump` of such a model gives.
         """
+        check_said(state)
         lives = self.book.lives
         self.book.lives = {kind: state.lives.get(kind, life) for kind, life in lives.items()}
         self.current = state.current

@@ -37,6 +37,10 @@ def _year_36245(watch: dict[str, Any]) -> None:
     watch["lives"]["anomaly"][1] = 1 << 50
 
 
+def _said_in_year_36245(watch: dict[str, Any]) -> None:
+    watch["current"]["since_ms"] = 1 << 50
+
+
 def _step_beyond_dates(watch: dict[str, Any]) -> None:
     watch["aligner"][1] = 1 << 45
 
@@ -64,7 +68,8 @@ def _quarantine_of_another_model(watch: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        _year_36245, _step_beyond_dates, _ring_of_less_than_nothing, _ring_of_few_bytes,
+        _year_36245, _said_in_year_36245, _step_beyond_dates,
+        _ring_of_less_than_nothing, _ring_of_few_bytes,
         _sensor_too_many, _sensor_too_few, _quarantine_of_another_model,
     ],
 )  # fmt: skip
