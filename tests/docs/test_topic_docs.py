@@ -305,7 +305,7 @@ def test_every_publication_shown_is_understood() -> None:
 def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -> None:
     made = parts(daemon)
     made.durable.problem = "no space left"
-    made.durable.lost += ["state_damaged", "snapshot_damaged", "journal_damaged"]
+    made.durable.lost += ["state_unread", "state_damaged", "snapshot_damaged", "journal_damaged"]
     made.link.problems.update({"connect": "refused", "subscribe plant/+": "not authorized"})
     made.link.session_lost_at = time.monotonic()
     worries = ["delivery: timestamp.json is expired", "delivery of tiny: golden scores differ"]
