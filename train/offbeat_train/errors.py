@@ -113,6 +113,8 @@ class AccuracyError(TrainError):
 class RegistryError(TrainError):
     """A model registry that is not what it should be."""
 
+    exit_code = 65
+
 
 class RegistryBusy(RegistryError):  # noqa: N818 - a state, soon over
     """A model that another job is at work on."""

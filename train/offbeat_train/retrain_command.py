@@ -28,7 +28,7 @@ from offbeat_train.retrain.job import JobOptions, adopt, retrain
 from offbeat_train.retrain.listing import listed
 from offbeat_train.retrain.past import LakePast
 from offbeat_train.retrain.shelf import VERDICT_PAGE, Shelf
-from offbeat_train.terminal import Bar, hushed
+from offbeat_train.terminal import Bar
 from offbeat_train.timestamps import parse_instant
 
 if TYPE_CHECKING:
@@ -90,10 +90,6 @@ def run(args: argparse.Namespace) -> int:
     if args.champion is not None:
         adopt(shelf, args.champion)
     options = _options(args, _matching(past.assets(), pattern))
-    with hushed():
-        from offbeat_train import shared_graph  # noqa: PLC0415 - seconds, and talkative
-
-        shared_graph.wake()
     with Bar(console) as bar:
         outcome = retrain(shelf, past, options, now_ms=_now_ms(), on=bar)
     tracking.log(outcome, shelf, uri=args.mlflow)

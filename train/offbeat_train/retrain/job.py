@@ -31,6 +31,7 @@ from offbeat_train.retrain.measure import Happened, Pair, measure, span_ms
 from offbeat_train.retrain.past import digest
 from offbeat_train.retrain.record import Judgement, Plan
 from offbeat_train.retrain.shelf import BUNDLE
+from offbeat_train.terminal import hushed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,8 +220,11 @@ class _Job:
     def _fit(self, plan: Plan, history: History) -> None:
         if self._shelf.version(plan.version) is not None:
             return
-        # TensorFlow takes seconds and is not needed to find that nothing is due.
-        from offbeat_train.retrain.challenger import make  # noqa: PLC0415
+        with hushed():  # TensorFlow takes seconds, and is not needed to find that nothing is due
+            from offbeat_train.retrain.challenger import make  # noqa: PLC0415
+            from offbeat_train.shared_graph import wake  # noqa: PLC0415
+
+            wake()
 
         parent = None if self._champion is None else self._champion
         with self._shelf.adding(plan.version) as draft:

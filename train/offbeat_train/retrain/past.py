@@ -105,17 +105,18 @@ class LakePast:
     def said(self, assets: Sequence[str], *, start_ms: int) -> Said:
         """Count anomaly alerts that began since, and what was said of them."""
         began = {
-            event.alert: event.asset
+            event.alert
             for asset in assets
             for event in self._lake.alerts(asset, start_ms=start_ms)
             if event.kind == "anomaly" and event.start_ms >= start_ms
         }
-        why: dict[str, str] = {}
+        confirmed, false = set(), set()
         for edit in self._edits(assets, None):
-            why.setdefault(edit.id, edit.why)
-        confirmed = sum(why.get(alert) == "confirmed" for alert in began)
-        false = sum(why.get(alert) == "false_alarm" for alert in began)
-        return Said(alarms=len(began) - confirmed, false_alarms=false)
+            if edit.why == "confirmed":
+                confirmed.add(edit.id)
+            elif edit.why == "false_alarm" and edit.start_ms >= start_ms:
+                false.add(edit.id)
+        return Said(alarms=len(began - confirmed), false_alarms=len(false))
 
     def _edits(self, assets: Sequence[str], end_ms: int | None) -> Iterator[Edit]:
         for asset in assets:
