@@ -38,7 +38,7 @@ MAX_PUMPS = 1000
 MEMORY_MS = 30 * HOUR_MS  # rolled in before the start; the slowest lag is one hour
 SIGMA_DAYS = 7  # of normal history from which a sensor's sigma is measured
 TOLERANCE = 0.012  # standard deviation between two pumps of one type
-RAMP_S = 60.0  # the drive's soft start: two lags of this length
+RAMP_S = 25.0  # the drive's soft start: two lags of this length
 RUNNING = 0.3  # of the rated speed: above, a pump counts as running
 
 
@@ -182,7 +182,7 @@ def _draw_pump(seed: int, index: int) -> Pump:
 
 def _physics(pump: Pump, asked: Duty, wear: Wear, *, noise: Floats, period_s: float) -> Floats:
     """Return the true (sensors, N) state, in the order of ``SENSORS``."""
-    ramp = float(__import__("os").environ.get("RAMP", "25")) / period_s
+    ramp = RAMP_S / period_s
     n = lag(lag(asked.speed, steps=ramp), steps=ramp)
     n = np.where(n < 0.02, 0.0, n)
     rough = wear.cavitation * np.abs(1.0 + 0.5 * noise[0])

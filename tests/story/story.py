@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from parts import Rows
 
-FIRST, DRIFT, ROLLOUT, AFTER, POISON, FORCED, END = 5, 6, 11, 14, 16, 21, 27
-BUDGET_A_WEEK = 2.0  # false alarms of one pump, stated at the first fit
+FIRST, DRIFT, ROLLOUT, AFTER, POISON, FORCED, END = 6, 7, 12, 15, 17, 22, 28
+BUDGET_A_WEEK = 6.0  # false alarms of one pump, stated at the first fit
 HOURS = 1 / 24
 POLICY = """
 [canary]
