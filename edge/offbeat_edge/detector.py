@@ -112,10 +112,13 @@ class Detector:
         """Score ``windows`` (N, T, F) against ``recon`` (N, T, F), both scaled.
 
         The share of a sensor is the part of the distance that would vanish
-        if that sensor alone were free to be anything.
+        if that sensor alone were free to be anything, times one and its mean
+        square distance from its center: a model spreads one sensor's fault
+        over the residuals of all that go with it, but those are where they were.
         """
         tail = slice(-self._rows, None)
-        residual = windows[:, tail][..., self._scored] - recon[:, tail][..., self._scored]
+        actual = windows[:, tail][..., self._scored]
+        residual = actual - recon[:, tail][..., self._scored]
         residual = np.clip(residual - self._center, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
         pull = np.zeros_like(residual)
         for column in range(len(self._scored)):
@@ -123,7 +126,9 @@ class Detector:
         distance = fold(fold(residual * pull, axis=2), axis=1)
         cells = residual.shape[1] * residual.shape[2]
         raw = np.sqrt(np.maximum(distance, 0.0) / cells)
-        parts = fold(pull * pull, axis=1) / self._diagonal
+        actual = np.clip(actual, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        far = 1.0 + fold(actual * actual, axis=1) / residual.shape[1]
+        parts = fold(pull * pull, axis=1) / self._diagonal * far
         shares = shares_of(parts, self._scored, self._width)
         return Scores(score=raw / self._threshold, shares=shares, raw=raw)
 

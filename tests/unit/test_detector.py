@@ -182,3 +182,13 @@ def test_nothing_to_score_is_refused() -> None:
 def test_the_spec_survives_json() -> None:
     spec = correlated(3, 4, np.random.default_rng(1))
     assert msgspec.json.decode(msgspec.json.encode(spec), type=DetectorSpec) == spec
+
+
+def test_a_sensor_far_from_its_center_is_blamed_before_those_it_misleads() -> None:
+    windows = np.zeros((1, 8, 3))
+    windows[0, :, 1] = 6.0
+    recon = np.full((1, 8, 3), -1.0)  # the model took a part of it for the others'
+    recon[0, :, 1] = 5.0
+    shares = Detector(identity(3), sensors([True] * 3), threshold=1.0).score(windows, recon).shares
+    assert shares[0].argmax() == 1
+    assert shares[0, 1] > 0.9
