@@ -70,7 +70,7 @@ def after_drift(
 ) -> tuple[Shelf, Outcome]:
     shelf = shelf_of(begun, tmp_path_factory.mktemp("drift"))
     past = MemoryPast(drifted(ROWS, FIRST_DAYS))
-    past.words = Said(alarms=12, false_alarms=6)
+    past.words = Said(alarms=72, false_alarms=36)
     return shelf, retrain(shelf, past, OPTIONS, now_ms=NOW_MS + 1000, on=Silent())
 
 
@@ -164,7 +164,7 @@ def test_a_challenger_trained_on_faults_is_stopped_although_it_alarms_less(
 ) -> None:
     shelf = shelf_of(begun, tmp_path)
     past = MemoryPast(poisoned(ROWS, FIRST_DAYS))
-    past.words = Said(alarms=12, false_alarms=6)
+    past.words = Said(alarms=72, false_alarms=36)
     outcome = retrain(shelf, past, OPTIONS, now_ms=NOW_MS + 1000, on=Silent())
     assert outcome.judgement is not None
     verdict = outcome.judgement.verdict
