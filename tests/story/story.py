@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from parts import GATEWAYS, LONG_S, SENSORS, Butcher, Fleet, between, day
+from parts import DAY_MS, GATEWAYS, LONG_S, SENSORS, Butcher, Fleet, between, day
 from retrain_parts import drifted, plant_rows, poisoned
 from rig import wait_for
 
@@ -27,11 +27,13 @@ from offbeat_edge import bundle as bundles
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Sequence
 
     from parts import Rows
 
 FIRST, DRIFT, ROLLOUT, AFTER, POISON, FORCED, END = 6, 7, 12, 15, 17, 22, 28
 BUDGET_A_WEEK = 6.0  # false alarms of one pump, stated at the first fit
+MUCH = 0.1  # of the time in alarm: more than anybody bears
 HOURS = 1 / 24
 POLICY = """
 [canary]
@@ -101,8 +103,8 @@ class Story:
 
     def drift(self) -> None:
         self.fleet.play(between(self.rows, DRIFT, ROLLOUT))
-        self.before = self.count("the process has drifted", DRIFT, ROLLOUT)
-        assert self.before > 2 * BUDGET_A_WEEK, "no false alarms to speak of: nothing to learn"
+        _, loud = self.count("the process has drifted", DRIFT, ROLLOUT)
+        assert loud > MUCH, "no false alarms to speak of: nothing to learn"
         self.forgive(DRIFT, ROLLOUT)
 
     def challenger(self) -> None:
@@ -120,9 +122,10 @@ class Story:
     def better(self) -> None:
         self.fleet.play(between(self.rows, AFTER, POISON))
         hits = [self.caught(fault) for fault in faults()]
-        calm = self.count("after the rollout", AFTER, POISON, beside=list(faults()))
+        calm, loud = self.count("after the rollout", AFTER, POISON, beside=list(faults()))
         assert all(hits), f"faults caught: {hits}"
         assert calm <= BUDGET_A_WEEK, f"{calm:.1f} false alarms a week and pump"
+        assert loud < MUCH / 5, f"in alarm for {loud:.0%} of the time"
         say(f"{len(hits)} of {len(hits)} injected faults are caught")
 
     def poison(self) -> None:
@@ -188,15 +191,12 @@ class Story:
         """Say of every alert of some days that it was nothing."""
         for kind in ("anomaly", "sensor_fault"):
             for alert in self.ear.new(kind, day(first), day(last)):
-                ends = [e for e in self.ear.alerts.values()
-                        if e["alert"] == alert["alert"] and e["type"] == "end"]  # fmt: skip
-                until = ends[0]["end_ms"] if ends else day(last)
                 self.ear.say(
                     f"offbeat/fleet/feedback/{alert['asset']}",
                     {"schema": "1.0", "id": f"f-{alert['alert']}", "alert": alert["alert"],
                      "asset": alert["asset"], "verdict": "false_alarm",
-                     "start_ms": alert["start_ms"], "end_ms": until, "by": "story",
-                     "note": "", "time_ms": day(last)},
+                     "start_ms": alert["start_ms"], "end_ms": self.until(alert, last),
+                     "by": "story", "note": "", "time_ms": day(last)},
                 )  # fmt: skip
         time.sleep(4.0)
 
@@ -214,13 +214,24 @@ class Story:
             wait_for(lambda g=gateway: self.ear.running(g) == digest,  # type: ignore[misc]
                      f"{gateway} to run {digest[:12]}", timeout_s=LONG_S)  # fmt: skip
 
-    def count(self, told: str, first: float, last: float, beside: Any = ()) -> float:  # noqa: ANN401
-        """Return false alarms a week and pump."""
+    def count(
+        self, told: str, first: float, last: float, beside: Sequence[Fault] = ()
+    ) -> tuple[float, float]:
+        """Return false alarms a week and pump, and the share of time in false alarm."""
         alerts = self.ear.new("anomaly", day(first), day(last))
         false = [a for a in alerts if not any(near(a, fault) for fault in beside)]
-        weekly = len(false) / len(GATEWAYS) / (last - first) * 7
-        say(f"{told}: {len(false)} false alarms, {weekly:.1f} a week and pump")
-        return weekly
+        pump_days = len(GATEWAYS) * (last - first)
+        weekly = len(false) / pump_days * 7
+        share = sum(self.until(a, last) - a["start_ms"] for a in false) / (pump_days * DAY_MS)
+        say(f"{told}: {len(false)} false alarms, {weekly:.1f} a week and pump, "
+            f"{share:.0%} of the time")  # fmt: skip
+        return weekly, share
+
+    def until(self, alert: dict[str, Any], last: float) -> int:
+        """Return when an alert ended, or the end of the chapter."""
+        ends = [e["end_ms"] for e in self.ear.alerts.values()
+                if e["alert"] == alert["alert"] and e["type"] == "end"]  # fmt: skip
+        return int(min([*ends, day(last)]))
 
     def caught(self, fault: Fault) -> bool:
         alerts = self.ear.new("anomaly", day(AFTER), day(POISON))
