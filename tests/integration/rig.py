@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent.parent / "unit" / "data" / "tiny_4x2.tflite"
 START_MS = 1_760_000_000_000
-WAIT_S = 30.0  # for anything that should happen soon; a hang, not a measurement
+WAIT_S = 60.0  # for anything that should happen soon; a hang, not a measurement
 
 MOSQUITTO = """\
 listener {port} 127.0.0.1

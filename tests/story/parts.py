@@ -63,6 +63,8 @@ RECORDER = """
 [gateway]
 id = "recorder"
 state_dir = "{folder}/state"
+[publish]
+health_interval_s = 1
 [log]
 format = "json"
 """
