@@ -68,8 +68,7 @@ class Subscriptions:
 
     def unsubscribe(self) -> list[list[str]]:
         """Return, in batches, what to let go of."""
-        under_way = {name for names in self._pending.values() for name in names}
-        return _batches(sorted(self.held - self.wanted.keys() - under_way))
+        return _batches(sorted(self.held - self.wanted.keys() - self._under_way()))
 
     def subscribe(self) -> list[list[tuple[str, int]]]:
         """Return, in batches, what to ask for, with QoS."""
@@ -98,9 +97,12 @@ class Subscriptions:
 
     def released(self, mid: int) -> None:
         """Take an UNSUBACK."""
-        names = self._pending.pop(mid, [])
-        self.held -= {name for name in names if name not in self.wanted}
-        self._asked -= set(names)
+        names = set(self._pending.pop(mid, []))
+        self.held -= names - self.wanted.keys() - self._under_way()
+        self._asked -= names
+
+    def _under_way(self) -> set[str]:
+        return {name for names in self._pending.values() for name in names}
 
     def ask_again(self) -> None:
         """Let `subscribe` name the refused filters once more."""

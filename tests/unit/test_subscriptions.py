@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offbeat_edge import subscriptions
@@ -63,6 +63,7 @@ class Keeper:
         self.connect(kept=True)
 
 
+@example([{"a": 0}, {}, "keep", {"a": 0}, {}])  # let go of and asked for, both under way
 @given(STEPS)
 def test_in_the_end_the_session_holds_what_is_wanted_and_nothing_else(steps: list[object]) -> None:
     keeper = Keeper()
