@@ -41,6 +41,10 @@ story: $(VENV)/.installed ## a fleet drifts, is taught, and is attacked with a b
 
 fuzz: $(VENV)/.installed ## other people's bytes at every door, for SECONDS
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+	$(BIN)/python tests/fuzz/flood.py --messages 1000000
+
+week: $(VENV)/.installed ## seven days of traffic at speed: memory, threads, descriptors and disk stay flat
+	$(BIN)/python tests/system/long_run.py --days 7
 
 fleet: $(VENV)/.installed ## many models on a Ray cluster, one of whose nodes is killed
 	$(BIN)/python -m pytest tests/fleet

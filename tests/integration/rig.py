@@ -57,18 +57,20 @@ max_queued_bytes 100000000
 """
 
 
-def make_bundle(path: Path, *, threshold: float = 1.0, version: str = "1") -> None:
+def make_bundle(
+    path: Path, *, threshold: float = 1.0, version: str = "1", period_ms: int = 1000
+) -> None:
     """Write a bundle that expects both sensors near their centers."""
 
     def sensor(name: str, center: float) -> SensorSpec:
         return SensorSpec(
-            name=name, center=center, scale=1.0, cadence_ms=1000, low=-100.0, high=200.0
+            name=name, center=center, scale=1.0, cadence_ms=period_ms, low=-100.0, high=200.0
         )
 
     manifest = Manifest(
         model=ModelSpec(
             name="tiny", version=version, created="2026-01-01T00:00:00Z",
-            period_ms=1000, window=4, stride=1, hold_ms=3000,
+            period_ms=period_ms, window=4, stride=1, hold_ms=3 * period_ms,
         ),
         sensors=(sensor("flow", 10.0), sensor("heat", 20.0)),
         detector=DetectorSpec(rows=4, center=(0.0, 0.0), precision=((1.0, 0.0), (0.0, 1.0))),
