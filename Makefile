@@ -6,7 +6,7 @@ SEED   ?= 7
 MINUTES ?= 60
 SECONDS ?= 600
 
-.PHONY: demo test check check-arm format screenshots soak fuzz story clean
+.PHONY: demo test check check-arm format screenshots soak fuzz week story clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
