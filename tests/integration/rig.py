@@ -414,6 +414,10 @@ class Listener:
     def health(self) -> dict[str, Any]:
         return json.loads(self.topic("health") or b"{}")
 
+    def wait_subscribed(self) -> None:
+        """Wait until the daemon's subscriptions are granted: what comes before it does not get."""
+        wait_for(lambda: self.health().get("mqtt", {}).get("subscribed", 0) > 0, "subscriptions")
+
     def wait_alerts(self, expected: Iterable[str], *, timeout_s: float = WAIT_S) -> None:
         """Wait until all of these alert events have come."""
         names = set(expected)

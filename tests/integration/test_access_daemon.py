@@ -141,6 +141,7 @@ def test_an_attacked_daemon_tells_what_an_undisturbed_one_does(
     ):
         watcher.subscribe("offbeat/gw1/#")
         daemon.start().ready()
+        watcher.until(lambda: _health(watcher)["mqtt"]["subscribed"] > 0)
         pid, size = daemon.pid, len(readings) // len(ATTACKS)
         for n, attack in enumerate(ATTACKS):
             attack(broker)
@@ -164,4 +165,6 @@ def _told(watcher: Peer) -> set[str]:
 
 def _health(watcher: Peer) -> dict[str, dict[str, int]]:
     said = watcher.arrived("offbeat/gw1/health")
-    return json.loads(said[-1]) if said else {"counters": {"messages": 0}}
+    return (
+        json.loads(said[-1]) if said else {"counters": {"messages": 0}, "mqtt": {"subscribed": 0}}
+    )

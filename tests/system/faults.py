@@ -31,7 +31,7 @@ from troubles import DISTURBED, FAULTS, Promise
 from wire import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
     from pathlib import Path
 
     from rig import Mosquitto
@@ -87,6 +87,7 @@ class Run:
             environ=self.clock.environ if self.clock else None,
         )  # fmt: skip
         self.daemon.start().ready()
+        self.listener.wait_subscribed()
 
     def __enter__(self) -> Self:  # noqa: D105
         return self
@@ -122,15 +123,13 @@ class Run:
             return self._verdict_after(patience_s)
         if Promise.DELIVERED in promises:
             return self._verdict_delivered(patience_s)
-        return self._settled(
-            self.listener.alerts, lambda: {e.id for e in self.expected}, patience_s
-        )
+        return self._settled(self.listener.alerts, {e.id for e in self.expected}, patience_s)
 
     def _verdict_delivered(self, patience_s: float) -> str:
         """Equal to the replay of what the daemon made durable: the broker lost the rest."""
         self._drained(patience_s)
         want = {event.id for event in self.site.told(self.ledger.samples())}
-        return self._settled(self.tap.published, lambda: want, patience_s)
+        return self._settled(self.tap.published, want, patience_s)
 
     def _drained(self, patience_s: float) -> None:
         """Wait until nothing more is committed, or the time is over."""
@@ -148,15 +147,19 @@ class Run:
         missing = {e.id for e in sure} - self.tap.published
         return f"{len(missing)} missing of {len(sure)}" if missing else ""
 
-    def _settled(
-        self, got: Collection[str], want: Callable[[], set[str]], patience_s: float
-    ) -> str:
+    def _settled(self, got: Collection[str], want: set[str], patience_s: float) -> str:
         deadline = time.monotonic() + patience_s
-        while want() - set(got) and time.monotonic() < deadline:
+        while want - set(got) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if not want() - set(got):
+        if not want - set(got):
             time.sleep(1.5)  # what should not come would come now
-        return differences(got, want())
+        difference = differences(got, want)
+        return difference and f"{difference}; {self._condition()}"
+
+    def _condition(self) -> str:
+        """Say what the daemon says of itself, for whoever looks for the cause."""
+        words = [e for e in self.daemon.events if e["level"] in ("warning", "error")]
+        return f"degraded {self.listener.health().get('degraded')}, log {words[-4:]}"
 
     def _disturbed(self) -> list[Reading]:
         """Displace readings within the lateness, repeat some, and add a visitor from 2099."""

@@ -100,6 +100,7 @@ class Week:
         """Play it all, looking so many times; say what differs from replay, or nothing."""
         with closing(self._player, self._listener, self._daemon, self._broker):
             self._daemon.start().ready()
+            self._listener.wait_subscribed()
             self._play(samples)
             expected = self.site.replay(self._traffic())
             self._listener.wait_alerts((event.id for event in expected), timeout_s=PATIENCE_S)

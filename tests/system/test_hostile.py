@@ -30,6 +30,7 @@ def test_hostile_messages_change_no_alert_and_fill_neither_log_nor_memory(tmp_pa
     hostile = Hostile(9)
     with closing(player, listener, daemon, broker):
         daemon.start().ready()
+        listener.wait_subscribed()
         parts = 20
         size = len(readings) // parts
         early = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,8 @@ class Namespace(Wire):
     """A namespace for the daemon; ``kind`` is "netem" or "iptables"."""
 
     def __init__(self, target: int, tap: Tap) -> None:
-        number = next(_numbers)
-        self._name = f"ob{os.getpid() % 100_000}n{number}"
-        net = (os.getpid() * 7 + number) % 16_384
-        self.host = f"10.{200 + net // 4096}.{net // 16 % 256}.{net % 16 * 16 + 1}"
+        self._name = f"ob{os.getpid() % 100_000}n{next(_numbers)}"
+        self.host = _unused()
         self.wrapper = ("ip", "netns", "exec", self._name)
         self._build(self.host[: self.host.rindex(".")], int(self.host.rsplit(".", 1)[1]) + 1)
         super().__init__(target, tap)
@@ -98,11 +97,23 @@ class Namespace(Wire):
         raise OSError("expected tc netem or iptables statistic, got neither")
 
 
+def _unused() -> str:
+    """Return an address of whose network nobody here has one."""
+    taken = subprocess.run(
+        ["ip", "-4", "-o", "addr"], check=True, capture_output=True, text=True
+    ).stdout
+    while True:
+        chance = random.SystemRandom()
+        net = f"10.{chance.randrange(200, 250)}.{chance.randrange(256)}."
+        if f" {net}" not in taken:
+            return f"{net}1"
+
+
 def choose(target: int, tap: Tap) -> Wire:
     """Return the best wire that this machine allows."""
     try:
         return Namespace(target, tap)
-    except OSError:
+    except (OSError, subprocess.SubprocessError):
         return Wire(target, tap)
 
 
