@@ -393,7 +393,12 @@ def resolve_mqtt(mqtt: Mqtt, folder: Path, *, client_id: str) -> Mqtt:
 
 def under(folder: Path, path: str) -> str:
     """Make a path absolute; an empty one stays empty."""
-    return str(folder / Path(path).expanduser()) if path else ""
+    if not path:
+        return ""
+    try:
+        return str(folder / Path(path).expanduser())
+    except RuntimeError:  # the home of a user whom nobody knows: missing under that name
+        return str(folder / path)
 
 
 def state_dir(name: str, environ: Mapping[str, str]) -> str:

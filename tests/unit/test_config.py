@@ -216,6 +216,11 @@ def test_paths_start_at_the_files_folder(file: Path) -> None:
     assert made.mqtt.ca_file == str(file.parent / "ca.pem")
 
 
+def test_the_home_of_a_user_nobody_knows_is_no_crash(file: Path) -> None:
+    loaded = load(file, MINIMAL.replace("pump.offbeat", "~no such user/pump.offbeat"))
+    assert loaded.models[0].bundle == str(file.parent / "~no such user/pump.offbeat")
+
+
 def test_port_and_tls_follow_the_files(file: Path) -> None:
     assert (load(file).mqtt.port, load(file).mqtt.tls) == (1883, False)
     secure = load(file, MINIMAL + '[mqtt]\nca_file = "ca.pem"').mqtt
