@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SIGNATURE_BYTES = 64
 KEY_MAX = 16_384  # bytes of a PEM file
-EXTRA = "pip install 'offbeat[provision]'"
+EXTRA = "pip install 'offbeat[trust]'"
 
 
 class _PublicKey(NamedTuple):
