@@ -6,6 +6,7 @@ scores of windows back to the rows they came from.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,14 +47,14 @@ def samples(asset: str, times_ms: Ints, values: Floats, names: tuple[str, ...]) 
 
 def play(engine: Engine, recording: Iterator[Sample], *, batch: int = BATCH) -> Iterator[Outputs]:
     """Feed a recording; yield what each batch led to."""
-    pending: list[Sample] = []
-    for sample in recording:
-        pending.append(sample)
-        if len(pending) >= batch:
-            yield engine.feed(pending)
-            pending = []
-    if pending:
+    for pending in batches(recording, batch=batch):
         yield engine.feed(pending)
+
+
+def batches(recording: Iterator[Sample], *, batch: int = BATCH) -> Iterator[list[Sample]]:
+    """Cut a recording into pieces of ``batch`` samples."""
+    while pending := list(islice(recording, batch)):
+        yield pending
 
 
 def row_scores(

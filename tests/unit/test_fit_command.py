@@ -10,6 +10,7 @@ from fit_parts import START_MS, beat
 
 from offbeat_edge import bundle
 from offbeat_edge.cli import main
+from offbeat_train.preview.levels import curve_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,9 @@ def test_a_history_becomes_a_bundle_and_a_report(
     manifest = bundle.load(out).manifest
     assert [sensor.name for sensor in manifest.sensors] == ["flow", "heat"]
     assert (manifest.model.name, manifest.model.window) == ("pump_a", 8)
+    curve = curve_of(manifest)  # with which replay tries other budgets
+    assert curve is not None
+    assert manifest.threshold == curve.thresholds(1.0)[0]
     assert out.with_suffix(".html").exists()
     assert "epoch milliseconds" in " ".join(capsys.readouterr().out.split())
 

@@ -33,6 +33,11 @@ def rate(text: str) -> float:
     return number
 
 
+def rates(text: str) -> tuple[float, ...]:
+    """Read numbers above 0, separated by commas."""
+    return tuple(rate(part) for part in text.split(","))
+
+
 def duration(text: str) -> int:
     """Read a time span into ms.
 

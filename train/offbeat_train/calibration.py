@@ -67,6 +67,45 @@ class Holdout(NamedTuple):
     strange: Floats | None = None
 
 
+class Tail(msgspec.Struct, frozen=True):
+    """How often the worst score of a block is how high: a Gumbel distribution.
+
+    Fitted by moments: two numbers, which a dozen blocks can carry.
+    """
+
+    mode: float
+    spread: float
+
+    @classmethod
+    def of(cls, maxima: Floats) -> Tail:
+        """Fit to blocks' worst scores, (N,)."""
+        spread = float(maxima.std() * np.sqrt(6.0) / np.pi)
+        return cls(float(maxima.mean()) - EULER_GAMMA * spread, spread)
+
+    def level(self, *, every: float) -> float:
+        """Score that a block exceeds once in ``every`` blocks, at least ``LEAST``."""
+        rare = 1.0 / max(every, 2.0)
+        return max(float(self.mode - self.spread * np.log(-np.log1p(-rare))), LEAST)
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """From a rate of false alarms to the thresholds; a part of every bundle's calibration."""
+
+    tails: tuple[Tail, ...]  # of the residuals and, where they are judged, of the shapes
+    block_ms: int
+    supported_per_week: float  # the rarest rate the held-out rows can speak of
+
+    def thresholds(self, per_week: float) -> tuple[float, ...]:
+        """Read each tail at its equal part of the rate, but no rarer than is supported.
+
+        The louder of several scores makes the alert, so together they keep the rate.
+        None of the thresholds depends on another: a heavy tail does not blunt the rest.
+        """
+        rate = max(per_week, self.supported_per_week)
+        every = len(self.tails) * WEEK_MS / (rate * self.block_ms)
+        return tuple(tail.level(every=every) for tail in self.tails)
+
+
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     """What calibration learned, and how far the data can support it."""
 
@@ -81,6 +120,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     held_out_alarms: int  # blocks of the held-out rows above the threshold
     held_out_per_week: float  # the same as a rate
     alarm_share: float  # of held-out windows above the threshold
+    tails: tuple[Tail, ...]  # with these, other budgets can be tried on the bundle: `Curve`
+    block_ms: int
 
 
 def calibrate(
@@ -103,49 +144,53 @@ def calibrate(
     _check(holdout, budget_per_week)
     steps = holdout.windows.shape[1]
     spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
-    raw = Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw
-    block_ms = steps * holdout.period_ms
-    held_ms = len(block_maxima(raw, holdout)) * block_ms
-    supported = WEEK_MS / (REACH * held_ms)
-    rate = max(budget_per_week, supported)
-    every = WEEK_MS / (rate * block_ms)
-    threshold = return_level(block_maxima(raw, holdout), every=every)
-    score, shape = raw / threshold, None
+    raw = [Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw]
     if book is not None and holdout.strange is not None:
-        shape, score, threshold = _joined(book, holdout, raw, every=every)
+        raw.append(_odd(holdout.strange))
+    maxima = [block_maxima(one, holdout) for one in raw]
+    block_ms = steps * holdout.period_ms
+    held_ms = len(maxima[0]) * block_ms
+    curve = Curve(
+        tails=tuple(map(Tail.of, maxima)),
+        block_ms=block_ms,
+        supported_per_week=WEEK_MS / (REACH * held_ms),
+    )
+    rate = max(budget_per_week, curve.supported_per_week)
+    levels = curve.thresholds(rate)
+    score = np.max([one / level for one, level in zip(raw, levels, strict=True)], axis=0)
     alarms = int((block_maxima(score, holdout) > 1.0).sum())
     return Calibration(
         detector=spec,
-        threshold=threshold,
-        shape=shape,
-        fallback=calibrate_fallback(holdout, sensors, every=every),
+        threshold=levels[0],
+        shape=None if book is None or len(raw) == 1 else _shapes(book, holdout, levels[1]),
+        fallback=calibrate_fallback(holdout, sensors, every=WEEK_MS / (rate * block_ms)),
         budget_per_week=budget_per_week,
-        supported_per_week=supported,
+        supported_per_week=curve.supported_per_week,
         expected_per_week=rate,
         held_out_hours=held_ms / 3_600_000,
         held_out_alarms=alarms,
         held_out_per_week=alarms * WEEK_MS / held_ms,
         alarm_share=float((score > 1.0).mean()),
+        tails=curve.tails,
+        block_ms=block_ms,
     )
 
 
-def _joined(
-    book: Book, holdout: Holdout, raw: Floats, *, every: float
-) -> tuple[ShapeSpec, Floats, float]:
-    """Set both thresholds, each at half of the budget, so that the louder of the two keeps it.
+def _usual(strange: Floats) -> Floats:
+    return np.asarray(np.maximum(strange.mean(axis=0), SHAPE_FLOOR**2), dtype=np.float64)
 
-    Neither depends on the other: shapes with a heavy tail do not blunt the residuals.
-    Returns the shapes, the held-out scores (N,) and the reconstruction's threshold.
-    """
-    strange = np.asarray(holdout.strange, dtype=np.float64)
-    usual = np.maximum(strange.mean(axis=0), SHAPE_FLOOR**2)
-    odd = np.sqrt((strange / usual).mean(axis=1))
-    levels = [return_level(block_maxima(one, holdout), every=2.0 * every) for one in (raw, odd)]
-    spec = ShapeSpec(
-        pool=book.pool, usual=_floats(usual), threshold=levels[1],
+
+def _odd(strange: Floats) -> Floats:
+    """How strange each held-out window's shapes are, (N, S) → (N,)."""
+    return np.asarray(np.sqrt((strange / _usual(strange)).mean(axis=1)), dtype=np.float64)
+
+
+def _shapes(book: Book, holdout: Holdout, threshold: float) -> ShapeSpec:
+    usual = _usual(np.asarray(holdout.strange))
+    return ShapeSpec(
+        pool=book.pool, usual=_floats(usual), threshold=threshold,
         codes=tuple(tuple(tuple(map(int, code)) for code in codes) for codes in book.codes),
     )  # fmt: skip
-    return spec, np.maximum(raw / levels[0], odd / levels[1]), levels[0]
 
 
 def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> DetectorSpec:
@@ -195,15 +240,8 @@ def block_maxima(raw: Floats, holdout: Holdout) -> Floats:
 
 
 def return_level(maxima: Floats, *, every: float) -> float:
-    """Score that a block exceeds once in ``every`` blocks, at least ``LEAST``.
-
-    The tail is a Gumbel distribution fitted by moments: two numbers, which
-    a dozen blocks can carry.
-    """
-    spread = float(maxima.std()) * np.sqrt(6.0) / np.pi
-    mode = float(maxima.mean()) - EULER_GAMMA * spread
-    rare = 1.0 / max(every, 2.0)
-    return max(float(mode - spread * np.log(-np.log1p(-rare))), LEAST)
+    """Score that a block exceeds once in ``every`` blocks, at least ``LEAST``."""
+    return Tail.of(maxima).level(every=every)
 
 
 def _floats(values: Floats) -> tuple[float, ...]:

@@ -23,13 +23,13 @@ from offbeat_edge.schema import iso
 from offbeat_train.errors import DataError, LakeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.config import Config
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.model import Model
-    from offbeat_edge.schema import AlertEvent, Contribution, Runtime, ScoreRecord
+    from offbeat_edge.schema import AlertEvent, Contribution, Runtime, Sample, ScoreRecord
     from offbeat_train.lake import Lake
 
     Find = Callable[[AlertEvent], Bundle]
@@ -158,15 +158,20 @@ def _run(
         raise DataError(
             f"expected samples of {first.asset} from {iso(start)} to {iso(end)}, got none", got=0
         )
+    stream = samples(first.asset, rows.times, rows.matrix, rows.sensors)
+    return run_again(stream, model, site=first.site, gateway=first.gateway)
+
+
+def run_again(
+    stream: Iterator[Sample], model: Model, *, site: str, gateway: str
+) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
+    """Feed a fresh engine; return scores with every sensor named, and events by id."""
     engine = Engine(
-        site=first.site,
-        gateway=first.gateway,
-        route=lambda _: model,
-        contributions=len(model.names),
+        site=site, gateway=gateway, route=lambda _: model, contributions=len(model.names)
     )
     scores: list[ScoreRecord] = []
     told: dict[str, AlertEvent] = {}
-    for out in play(engine, samples(first.asset, rows.times, rows.matrix, rows.sensors)):
+    for out in play(engine, stream):
         scores += out.scores
         told |= {event.id: event for event in out.events}
     return scores, told

@@ -7,10 +7,9 @@ and as the model expected them; the alert's time is shaded.
 
 from __future__ import annotations
 
-import io
-import re
 from datetime import UTC, datetime
 from html import escape
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
@@ -18,15 +17,16 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
 from offbeat_edge.schema import iso
-from offbeat_train.report_figures import BLUE, INK, ORANGE, RED, STYLE, WIDTH
+from offbeat_train.report_figures import BLUE, INK, ORANGE, RED, STYLE, WIDTH, svg
 from offbeat_train.report_page import PAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-    from offbeat_edge.schema import Contribution
+    from offbeat_edge.schema import Contribution, ScoreRecord
     from offbeat_train.explain import Compared, Explained
 
 PANELS = 4  # sensors drawn at most
@@ -41,61 +41,61 @@ def write(path: Path, explained: Explained) -> None:
             draw(explained).savefig(path, dpi=DPI, format=path.suffix[1:].lower())
         return
     with rc_context(STYLE):
-        sink = io.StringIO()
-        draw(explained).savefig(sink, format="svg", transparent=True, metadata={"Date": None})
-    svg = re.sub(r"^.*?(?=<svg)", "", sink.getvalue(), flags=re.DOTALL)
-    body = svg.replace(INK, "currentColor") + table(explained)
+        body = svg(draw(explained), "alert") + table(explained)
     title = escape(f"Alert {explained.alert[:12]} of {explained.events[0].event.asset}")
     path.write_text(PAGE.substitute(title=title, body=f"{summary(explained)}{body}"))
 
 
 def draw(explained: Explained) -> Figure:
     """Return the figure."""
-    names = _top(explained)
+    events = [item.event for item in explained.events]
+    ends = [event.end_ms for event in events if event.end_ms is not None]
+    during = events[0].start_ms, max([*ends, events[-1].time_ms])
+    named = [contribution for event in events for contribution in event.contributions]
+    return panels(explained.scores, loudest(named, PANELS), [during])
+
+
+def panels(
+    scores: Sequence[ScoreRecord], names: Sequence[str], during: Iterable[tuple[int, int]]
+) -> Figure:
+    """Draw the score and sensors over time, each of ``during`` (epoch ms) shaded.
+
+    ``scores`` name every sensor in ``names``.
+    """
     figure = Figure(figsize=(WIDTH, PANEL_HEIGHT * (1 + len(names))), layout="constrained")
-    panels = figure.subplots(1 + len(names), 1, sharex=True, squeeze=False)[:, 0]
-    times = [_when(score.time_ms) for score in explained.scores]
-    panels[0].plot(times, [score.score for score in explained.scores], color=BLUE)
-    panels[0].axhline(1.0, color=RED, linewidth=0.8, linestyle="--")
-    panels[0].set_title("score (dashed: the threshold)")
-    for panel, name in zip(panels[1:], names, strict=True):
-        _sensor(panel, explained, name, times)
-    for panel in panels:
-        _shade(panel, explained)
+    drawn = figure.subplots(1 + len(names), 1, sharex=True, squeeze=False)[:, 0]
+    times = [_when(score.time_ms) for score in scores]
+    drawn[0].plot(times, [score.score for score in scores], color=BLUE)
+    drawn[0].axhline(1.0, color=RED, linewidth=0.8, linestyle="--")
+    drawn[0].set_title("score (dashed: the threshold)")
+    for panel, name in zip(drawn[1:], names, strict=True):
+        _sensor(panel, [_of(score.contributions, name) for score in scores], name, times)
+    for panel, (start, end) in product(drawn, during):
+        panel.axvspan(_place(start), _place(end), color=RED, alpha=0.12, linewidth=0)
     return figure
 
 
-def _sensor(panel: Axes, explained: Explained, name: str, times: list[Any]) -> None:
-    found = [_of(score.contributions, name) for score in explained.scores]
+def _sensor(panel: Axes, found: list[Contribution | None], name: str, times: list[Any]) -> None:
     actual = [None if c is None else c.actual for c in found]
     expected = [None if c is None else c.expected for c in found]
     panel.plot(times, _drawable(actual), color=BLUE, label="as it was")
     if any(value is not None for value in expected):
-        panel.plot(times, _drawable(expected), color=ORANGE, label="as expected")
+        panel.plot(times, _drawable(expected), color=ORANGE, ls="--", label="as expected")
     panel.set_title(name)
-    panel.legend(loc="upper left")
+    panel.legend(loc="best", fontsize=7)
 
 
 def _drawable(values: list[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def _shade(panel: Axes, explained: Explained) -> None:
-    events = [item.event for item in explained.events]
-    ends = [event.end_ms for event in events if event.end_ms is not None]
-    until = max([*ends, events[-1].time_ms])
-    start, end = (_place(ms) for ms in (events[0].start_ms, until))
-    panel.axvspan(start, end, color=RED, alpha=0.12, linewidth=0)
-
-
-def _top(explained: Explained) -> list[str]:
-    """Return the sensors that the events name, the largest share first."""
+def loudest(contributions: Iterable[Contribution], count: int) -> list[str]:
+    """Return the sensors that are named, the largest share first."""
     shares: dict[str, float] = {}
-    for item in explained.events:
-        for contribution in item.event.contributions:
-            known = shares.get(contribution.sensor, 0.0)
-            shares[contribution.sensor] = max(known, contribution.share)
-    return sorted(shares, key=lambda name: (-shares[name], name))[:PANELS]
+    for contribution in contributions:
+        known = shares.get(contribution.sensor, 0.0)
+        shares[contribution.sensor] = max(known, contribution.share)
+    return sorted(shares, key=lambda name: (-shares[name], name))[:count]
 
 
 def _of(contributions: tuple[Contribution, ...], name: str) -> Contribution | None:

@@ -23,15 +23,18 @@ from offbeat_edge.control import decode_log, elders_first
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import BundleError, StoreError
 from offbeat_edge.model import open_model
-from offbeat_edge.replay import play, row_scores, samples
+from offbeat_edge.replay import batches, row_scores, samples
 from offbeat_edge.schema import iso
+from offbeat_train.argument_types import rates
 from offbeat_train.errors import HistoryError
 from offbeat_train.history import read_history
 from offbeat_train.history_arguments import add_history_arguments, history_options
+from offbeat_train.preview import page
+from offbeat_train.preview.levels import BUDGETS, TIMES, by_budget, by_times, curve_of, reach
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.control import Logged
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from offbeat_edge.schema import AlertEvent, ScoreRecord
     from offbeat_edge.window import Ints
     from offbeat_train.history import History
+    from offbeat_train.preview.levels import Level
 
 WEEK_MS = 7 * 24 * 3_600_000
 SITE = "default"  # the configuration's own default
@@ -65,6 +69,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--control", type=Path, metavar="FILE.jsonl", help="the daemon's control log"
     )
+    parser.add_argument(
+        "--report", type=Path, metavar="OUT.html", help="a page with every alert, drawn"
+    )
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument(
+        "--budgets", type=rates, metavar="A,B,…", help="compare false alarms a week and asset"
+    )
+    beside.add_argument(
+        "--thresholds", type=rates, metavar="A,B,…", help="compare multiples of the bundle's own"
+    )
     parser.add_argument("--asset", help="the asset's name, for a recording of one asset")
     add_history_arguments(parser)
 
@@ -73,15 +87,22 @@ def run(args: argparse.Namespace) -> int:
     """Replay, write what was asked for, print the summary."""
     bundle = bundles.load(args.bundle)
     history = _history(args, bundle)
-    engine, model = _engine(args, bundle)
+    make, model = _engines(args, bundle)
+    levels = _levels(args, model)
     log = _control_log(args.control)
-    replayed = replay_history(engine, history, asset=args.asset, log=log)
+    told = replay_all([make(level.model) for level in levels], history, asset=args.asset, log=log)
+    replayed = told[0]
     if args.scores is not None:
         _write_scores(args.scores, history, replayed, model, args.asset)
     if args.alerts is not None:
         lines = [msgspec.json.encode(event) for event in replayed.events]
         args.alerts.write_bytes(b"".join(line + b"\n" for line in lines))
     _summary(history, replayed, model)
+    preview = _preview(args, history, levels, told)
+    if len(levels) > 1:
+        _compare(preview)
+    if args.report is not None:
+        page.write(args.report, preview)
     return 0
 
 
@@ -92,8 +113,20 @@ def replay_history(
 
     What the control log holds takes effect where it did in the daemon.
     """
-    out = Replayed({}, [], Counter())
-    engine.schedule(log)
+    return replay_all([engine], history, asset=asset, log=log)[0]
+
+
+def replay_all(
+    engines: Sequence[Engine],
+    history: History,
+    *,
+    asset: str | None = None,
+    log: Sequence[Logged] = (),
+) -> list[Replayed]:
+    """Feed several engines in step; scores, which take room, are kept of the first alone."""
+    outs = [Replayed({}, [], Counter()) for _ in engines]
+    for engine in engines:
+        engine.schedule(log)
     for name in elders_first(history.assets, log):
         recording = history.assets[name]
         order = np.argsort(recording.row, kind="stable")
@@ -101,13 +134,16 @@ def replay_history(
         stream = samples(
             called, recording.times_ms[order], recording.values[order], history.sensors
         )
-        scores = out.scores.setdefault(name, [])
-        for outputs in play(engine, stream):
-            scores += outputs.scores
-            out.events.extend(outputs.events)
-            out.drops.update(drop.reason for drop in outputs.drops)
-    out.events.extend(engine.flush().events)
-    return out
+        scores = outs[0].scores.setdefault(name, [])
+        for batch in batches(stream):
+            fed = [engine.feed(batch) for engine in engines]
+            scores += fed[0].scores
+            for out, outputs in zip(outs, fed, strict=True):
+                out.events.extend(outputs.events)
+                out.drops.update(drop.reason for drop in outputs.drops)
+    for out, engine in zip(outs, engines, strict=True):
+        out.events.extend(engine.flush().events)
+    return outs
 
 
 def _control_log(path: Path | None) -> list[Logged]:
@@ -132,23 +168,53 @@ def _history(args: argparse.Namespace, bundle: Bundle) -> History:
     return history
 
 
-def _engine(args: argparse.Namespace, bundle: Bundle) -> tuple[Engine, Model]:
+def _engines(args: argparse.Namespace, bundle: Bundle) -> tuple[Callable[[Model], Engine], Model]:
+    """Return what makes an engine for a model, and the bundle's model."""
     if args.config is None:
         model = _runnable(open_model(bundle, config_digest=""), args.bundle)
-        return Engine(site=SITE, gateway=GATEWAY, route=lambda _: model), model
+        return lambda one: Engine(site=SITE, gateway=GATEWAY, route=lambda _: one), model
     config = configs.load(args.config, {})
     entry = next(
         (e for e in config.models if Path(e.bundle).resolve() == args.bundle.resolve()),
         config.models[0],
     )
     model = _runnable(fleet.open_entry(config, entry, bundle), args.bundle)
-    engine = Engine(
+    return lambda one: Engine(
         site=config.gateway.site,
         gateway=config.gateway.id,
-        route=lambda _: model,
+        route=lambda _: one,
         contributions=config.publish.explain_top,
+    ), model
+
+
+def _levels(args: argparse.Namespace, model: Model) -> list[Level]:
+    """Return the thresholds to compare, the bundle's own first."""
+    if args.thresholds is not None:
+        return by_times(model, args.thresholds)
+    if args.budgets is not None:
+        return by_budget(model, args.budgets)
+    if args.report is None:
+        return by_times(model, ())
+    known = by_budget(model, BUDGETS) if curve_of(model.manifest) is not None else []
+    return known if len(known) > 1 else by_times(model, TIMES)
+
+
+def _preview(
+    args: argparse.Namespace,
+    history: History,
+    levels: Sequence[Level],
+    told: Sequence[Replayed],
+) -> page.Preview:
+    called = {name: args.asset or name for name in history.assets}
+    asked = args.budgets or (() if args.thresholds else BUDGETS)
+    return page.Preview(
+        levels=levels,
+        events=[one.events for one in told],
+        scores={called[name]: scores for name, scores in told[0].scores.items()},
+        recordings={called[name]: found for name, found in history.assets.items()},
+        sensors=history.sensors,
+        notes=[*history.warnings, *filter(None, [reach(levels[0].model.manifest, asked)])],
     )
-    return engine, model
 
 
 def _runnable(model: Model, path: Path) -> Model:
@@ -217,3 +283,12 @@ def _summary(history: History, replayed: Replayed, model: Model) -> None:
         print(f"alerts    {count} {kind}{rate}")
     for event in [e for e in replayed.events if e.type == "new"][:20]:
         print(f"  {event.time}  {event.severity:8}  {event.message}")
+
+
+def _compare(preview: page.Preview) -> None:
+    """Print each threshold's anomalies, side by side."""
+    lines = page.summary(preview, preview.incidents())
+    width = max(len(line[0]) for line in lines)
+    print("compared  of the bundle's threshold, anomalies, a week and asset")
+    for said, times, count, rate, *_ in lines:
+        print(f"  {said:{width}}  {times:>13}  {count:>6}  {rate}")

@@ -23,6 +23,13 @@ PAGE = Template("""<!doctype html>
   :root { --ink: #e4e8ec; --soft: #9aa5b0; --line: #333b43; --paper: #14181c;
           --doubt: #2b2414; }
 }
+@media print {
+  :root { color-scheme: light; --ink: #000; --soft: #444; --line: #bbb; --paper: #fff;
+          --doubt: #fff; }
+  body { max-width: none; padding: 0; font-size: 10pt; }
+  h2, h3 { break-after: avoid; }
+  svg, tr, article { break-inside: avoid; }
+}
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 60rem; color: var(--ink);
        background: var(--paper); font: 15px/1.5 system-ui, sans-serif; }
