@@ -27,7 +27,6 @@ from offbeat_console.store import Store
 from offbeat_console.users import SALT_BYTES, Users
 from offbeat_edge import dial
 from offbeat_edge.errors import StateRefused
-from offbeat_edge.link import Link
 from offbeat_edge.payload import Decoder
 
 if TYPE_CHECKING:
@@ -165,13 +164,12 @@ def _ingest(settings: Settings, store: Store, board: Board, log: Log) -> Ingest:
     mqtt = settings.mqtt
     # Samples are for drawing: what comes while we are away is not kept for us.
     samples = [(name, 0) for name, _ in dial.filters(settings.sources)]
-    link = Link(
-        broker=dial.broker(mqtt, max_payload_bytes=MAX_PAYLOAD_BYTES),
-        protocol=mqtt.protocol,
+    link = dial.link(
+        mqtt,
         filters=[*wire.FILTERS, *samples],
         status_topic=None,
+        max_payload_bytes=MAX_PAYLOAD_BYTES,
         log=log,
-        tls=dial.tls(mqtt),
     )
     decoder = Decoder(settings.sources, max_payload_bytes=MAX_PAYLOAD_BYTES)
     return Ingest(

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from offbeat_edge import config as configs
 from offbeat_edge.errors import StoreError
-from offbeat_edge.store import Store
+from offbeat_edge.store import FILE, Store
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-STATE_FILE = "state.db"
 TRIES = 20  # copies, until the daemon changed nothing but the log's end meanwhile
 WAL_HEADER_BYTES = 32  # changes when the write-ahead log begins anew
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the log; return the exit code."""
     config = configs.load(args.config, os.environ)
-    for body in lines(Path(config.gateway.state_dir) / STATE_FILE):
+    for body in lines(Path(config.gateway.state_dir) / FILE):
         sys.stdout.write(body.decode() + "\n")
     return 0
 

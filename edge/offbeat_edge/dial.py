@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offbeat_edge import subscriptions
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.link import Broker, tls_context
+from offbeat_edge.link import Broker, Link, tls_context
 from offbeat_edge.log import Log
 from offbeat_edge.topics import Template
 
@@ -28,6 +29,39 @@ if TYPE_CHECKING:
 
 PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
 SECRET_BYTES = 4096  # a password file is not longer
+
+
+def link(
+    mqtt: Mqtt,
+    *,
+    filters: Iterable[tuple[str, int]],
+    status_topic: str | None,
+    max_payload_bytes: int,
+    log: Log,
+    state: Path | None = None,
+) -> Link:
+    """Return the link that a configuration asks for; nothing is connected yet.
+
+    Parameters
+    ----------
+    state : the folder that keeps what the broker's session for us may hold;
+        None for a client that is content with a session that ends with it.
+
+    Raises
+    ------
+    ConfigError : the password cannot be read.
+    """
+    held = None if state is None else state / subscriptions.FILE
+    return Link(
+        broker=broker(mqtt, max_payload_bytes=max_payload_bytes),
+        protocol=mqtt.protocol,
+        filters=list(filters),
+        status_topic=status_topic,
+        log=log,
+        tls=tls(mqtt),
+        held=() if held is None else subscriptions.load(held),
+        remember=lambda names: None if held is None else subscriptions.save(held, names),
+    )
 
 
 def broker(mqtt: Mqtt, *, max_payload_bytes: int) -> Broker:

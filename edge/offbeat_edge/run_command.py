@@ -7,20 +7,18 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import commands, dial, fleet, homeassistant, subscriptions
+from offbeat_edge import commands, dial, fleet, homeassistant, store
 from offbeat_edge import config as configs
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import ConfigError, OffbeatError
-from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload import Decoder
 from offbeat_edge.shards.gateway import Gateway
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
-from offbeat_edge.store import Store
 from offbeat_edge.supervise.crashes import Crashes
 from offbeat_edge.supervise.models import Models, Tools
 from offbeat_edge.supervise.probe import Probe
@@ -31,15 +29,13 @@ from offbeat_edge.voice import Rejects, Scores, States, Topics
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from offbeat_edge.config import Config
-    from offbeat_edge.delivery.foreman import Foreman
+    from offbeat_edge.link import Link
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
 
-STATE_FILE = "state.db"
-SUBSCRIPTIONS = "subscriptions.json"  # what our session at the broker may hold
 TRIALS = "trials"  # bundles whose golden windows reproduced here
 SHELF = "bundles"  # those that ran here
 CRASHES = "crashes"  # and those that killed the process
@@ -97,10 +93,29 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     always |= {**_discovery_filters(config), **_delivery_filters(config, drain)}
     # What the sources name belongs to all shards together: each asks for its own assets' topics.
     sources = dial.filters(config.sources) if shard is None else []
-    link = _link(config, topics, log, always if drain else {**dict(sources), **always})
+    link = dial.link(
+        config.mqtt,
+        filters=(always if drain else {**dict(sources), **always}).items(),
+        status_topic=topics.status,
+        max_payload_bytes=config.limits.max_payload_bytes,
+        log=log,
+        state=folder,
+    )
     chores: list[Callable[[], None]] = []
     if shard is not None and not drain:
         chores.append(follow(link=link, folder=folder, shard=shard, fixed=always, log=log))
+    delivery = None
+    if config.delivery.root and not drain:
+        from offbeat_edge.delivery import setup  # noqa: PLC0415 - only where it is configured
+
+        delivery = setup.foreman(
+            config=config,
+            models=models,
+            link=link,
+            topics=topics,
+            subscribe=_renewal(link, always, sources, setup.ROOT),
+            log=log,
+        )
     durable = _durable(config, models, topics, log)
     notifier = Notifier(os.environ)
     parts = Parts(
@@ -132,7 +147,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         metrics=_metrics(config),
         models=models,
         chores=chores,
-        delivery=None if drain else _delivery(config, models, link, topics, log, always, sources),
+        delivery=delivery,
     )
     daemon = Daemon(parts=parts, settings=_settings(config))
     if drain:
@@ -176,29 +191,19 @@ def _delivery_filters(config: Config, drain: bool) -> dict[str, int]:  # noqa: F
     return setup.filters(config)
 
 
-def _delivery(  # noqa: PLR0917 - made in one place
-    config: Config,
-    models: Models,
-    link: Link,
-    topics: Topics,
-    log: Log,
-    always: dict[str, int],
-    sources: Sequence[tuple[str, int]],
-) -> Foreman | None:
-    if not config.delivery.root:
-        return None
-    from offbeat_edge.delivery import setup  # noqa: PLC0415 - only where it is configured
+def _renewal(
+    link: Link, always: dict[str, int], sources: Sequence[tuple[str, int]], root: str
+) -> Callable[[dict[str, int]], None]:
+    """Return what exchanges the filters below ``root``, in ``always`` and at the broker."""
 
     def subscribe(wanted: dict[str, int]) -> None:
-        for name in [name for name in always if name.startswith(setup.ROOT)]:
+        for name in [name for name in always if name.startswith(root)]:
             del always[name]
         always.update(wanted)
         if sources:  # a shard's chore sees the change by itself
             link.subscribe_to({**dict(sources), **always}.items())
 
-    return setup.foreman(
-        config=config, models=models, link=link, topics=topics, subscribe=subscribe, log=log
-    )
+    return subscribe
 
 
 def _dry(parts: Parts) -> bool:
@@ -218,24 +223,10 @@ def _models(config: Config, log: Log) -> Models:
     return Models(config=config, tools=tools, log=log)
 
 
-def _link(config: Config, topics: Topics, log: Log, filters: Mapping[str, int]) -> Link:
-    held = Path(config.gateway.state_dir) / SUBSCRIPTIONS
-    return Link(
-        broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
-        protocol=config.mqtt.protocol,
-        filters=list(filters.items()),
-        status_topic=topics.status,
-        log=log,
-        tls=dial.tls(config.mqtt),
-        held=subscriptions.load(held),
-        remember=lambda names: subscriptions.save(held, names),
-    )
-
-
 def _durable(config: Config, models: Models, topics: Topics, log: Log) -> Durable:
     return Durable(
-        store=Store(
-            path=Path(config.gateway.state_dir) / STATE_FILE,
+        store=store.Store(
+            path=Path(config.gateway.state_dir) / store.FILE,
             outbox_limit_bytes=_spool_bytes(config),
         ),
         engine=Engine(

@@ -32,6 +32,7 @@ from offbeat_edge.journal import inflate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+FILE = "state.db"  # in a state folder
 PAGE_BYTES = 1024  # small pages: a commit writes whole pages, twice
 WAL_PAGES = 4000  # checkpoint the write-ahead log at 4 MB
 MAX_ASIDE = 3  # damaged databases kept; older ones make room

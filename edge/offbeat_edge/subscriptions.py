@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+FILE = "subscriptions.json"  # in a state folder
 BATCH = 100  # filters in one packet: brokers bound its size
 
 T = TypeVar("T")

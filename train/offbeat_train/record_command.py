@@ -13,10 +13,9 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import dial, subscriptions
+from offbeat_edge import dial
 from offbeat_edge.clock import StampClock
 from offbeat_edge.errors import OffbeatError
-from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.voice import Topics
 from offbeat_train.lake.store import open_store
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from offbeat_edge.log import Log
 
 FOLDER = "record"  # of the spool, below the state folder
-SUBSCRIPTIONS = "subscriptions.json"
 FLUSH_S = 300.0
 
 
@@ -67,7 +65,14 @@ def build(config: Config, *, lake: str, flush_s: float, log: Log) -> Recorder:
     folder = Path(config.gateway.state_dir) / FOLDER
     limits = config.limits
     parts = Parts(
-        link=_link(config, topics, folder, log),
+        link=dial.link(
+            config.mqtt,
+            filters=[*dial.filters(config.sources), *EVENT_FILTERS],
+            status_topic=topics.status,
+            max_payload_bytes=limits.max_payload_bytes,
+            log=log,
+            state=folder,
+        ),
         intake=Intake(
             sources=config.sources,
             max_payload_bytes=limits.max_payload_bytes,
@@ -89,20 +94,6 @@ def build(config: Config, *, lake: str, flush_s: float, log: Log) -> Recorder:
             flush_s=flush_s,
             health_interval_s=config.publish.health_interval_s,
         ),
-    )
-
-
-def _link(config: Config, topics: Topics, folder: Path, log: Log) -> Link:
-    held = folder / SUBSCRIPTIONS
-    return Link(
-        broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
-        protocol=config.mqtt.protocol,
-        filters=[*dial.filters(config.sources), *EVENT_FILTERS],
-        status_topic=topics.status,
-        log=log,
-        tls=dial.tls(config.mqtt),
-        held=subscriptions.load(held),
-        remember=lambda names: subscriptions.save(held, names),
     )
 
 

@@ -19,14 +19,14 @@ import msgspec
 
 from offbeat_edge import dial
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.link import Link
 from offbeat_edge.notify import Notifier
 from offbeat_edge.schema import SCHEMA
 from offbeat_edge.shards import register as registers
 from offbeat_edge.shards.finder import Finder, named
 from offbeat_edge.shards.herd import Child, Herd
 from offbeat_edge.shards.owner import owner
-from offbeat_edge.shards.worker import MARK, Shard, all_of, check_sources
+from offbeat_edge.shards.worker import Shard, all_of, check_sources, identity
+from offbeat_edge.store import FILE
 from offbeat_edge.voice import Topics
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.25
 TELL_S = 60.0  # between reports of the shards
-STATE = "shard-*-of-*"
+STATES = "shard-*-of-*"
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,13 @@ class Gateway:
         self._finder = Finder(config=config, register=self._register)
         self._filters = [(name, 0) for name, _ in dial.filters(config.sources)]
         self._listening = True
-        self._link = _link(config, self._topics, self._filters, log)
+        self._link = dial.link(
+            identity(config.mqtt, "finder"),
+            filters=self._filters,
+            status_topic=self._topics.status,
+            max_payload_bytes=config.limits.max_payload_bytes,
+            log=log,
+        )
         self._herd = Herd(
             commands={s.name: _command(path, s) for s in all_of(shards)},
             environ=os.environ,
@@ -163,13 +169,13 @@ def _row(gateway: str, child: Child, assets: int) -> ShardReport:
 
 def check_split(folder: Path, shards: int) -> None:
     """Refuse to start beside the states of another number of shards."""
-    found = sorted(path.name for path in folder.glob(STATE) if path.is_dir())
+    found = sorted(path.name for path in folder.glob(STATES) if path.is_dir())
     others = [name for name in found if not name.endswith(f"-of-{shards}")]
     if others:
         count = others[0].rpartition("-")[2]
         _refuse(f"expected {count}, as in {folder / others[0]}, got {shards}", shards)
-    if not found and (folder / "state.db").exists():
-        _refuse(f"{folder / 'state.db'} is the state of a daemon without shards", shards)
+    if not found and (folder / FILE).exists():
+        _refuse(f"{folder / FILE} is the state of a daemon without shards", shards)
 
 
 def _refuse(why: str, shards: int) -> NoReturn:
@@ -180,20 +186,3 @@ def _refuse(why: str, shards: int) -> NoReturn:
 def _command(path: Path, shard: Shard) -> list[str]:
     words = ["run", "--config", str(path), "--shard", f"{shard.number}/{shard.of}"]
     return [sys.executable, "-m", "offbeat_edge.cli", *words]
-
-
-def _link(config: Config, topics: Topics, filters: list[tuple[str, int]], log: Log) -> Link:
-    mqtt = msgspec.structs.replace(
-        config.mqtt,
-        client_id=f"{config.mqtt.client_id}-finder",
-        cert_file=config.mqtt.cert_file.replace(MARK, "finder"),
-        key_file=config.mqtt.key_file.replace(MARK, "finder"),
-    )
-    return Link(
-        broker=dial.broker(mqtt, max_payload_bytes=config.limits.max_payload_bytes),
-        protocol=mqtt.protocol,
-        filters=filters,
-        status_topic=topics.status,
-        log=log,
-        tls=dial.tls(mqtt),
-    )

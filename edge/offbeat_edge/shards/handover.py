@@ -16,28 +16,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import dial, files, subscriptions
+from offbeat_edge import dial, files
 from offbeat_edge.errors import ConfigError, LinkError, StoreError
-from offbeat_edge.link import Link
 from offbeat_edge.shards import register as registers
 from offbeat_edge.shards.finder import places
 from offbeat_edge.shards.split import assets, split
 from offbeat_edge.shards.worker import Shard, all_of, config_of
-from offbeat_edge.store import Store
+from offbeat_edge.store import FILE, Store
 from offbeat_edge.voice import Topics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from offbeat_edge.config import Config
-    from offbeat_edge.link import Token
+    from offbeat_edge.link import Link, Token
     from offbeat_edge.log import Log
     from offbeat_edge.shards.register import Register
 
     Drain = Callable[[Shard | None], None]
 
-STATE = "state.db"
-SUBSCRIPTIONS = "subscriptions.json"
 FOLDER = re.compile(r"shard-(\d+)-of-(\d+)")
 RETIRED = "retired"  # where old states are kept
 DONE = "handed-over"  # all states are split, the old ones can go
@@ -57,7 +54,7 @@ def old_shards(folder: Path, to: int) -> list[Shard | None]:
     shards: list[Shard | None] = [
         Shard(int(m[1]), int(m[2])) for m in found if m is not None and int(m[2]) != to
     ]
-    if (folder / STATE).exists():
+    if (folder / FILE).exists():
         shards.append(None)
     if not shards:
         raise ConfigError([f"{folder}: expected the state of another number of shards than {to}"])
@@ -96,7 +93,7 @@ def hand_over(config: Config, *, to: int, drain: Drain, log: Log) -> int:
 
 def place(folder: Path, shard: Shard | None) -> Path:
     """Return where a daemon's database is."""
-    return folder / STATE if shard is None else folder / shard.folder / STATE
+    return folder / FILE if shard is None else folder / shard.folder / FILE
 
 
 def _register(config: Config, folder: Path, old: list[Shard | None]) -> Register:
@@ -123,15 +120,14 @@ def _snapshot(folder: Path, shard: Shard | None) -> bytes:
 def _split(folder: Path, old: list[Shard | None], to: int) -> None:
     parts = split([_snapshot(folder, shard) for shard in old], to)
     for shard, part in zip(all_of(to), parts, strict=True):
-        _write(folder / shard.folder / STATE, part)
+        _write(folder / shard.folder / FILE, part)
 
 
 def _subscribe(config: Config, register: Register, to: int, log: Log) -> None:
     """Let the broker keep for the new shards what comes from now on."""
     for shard in all_of(to):
         own = config_of(config, shard)
-        held = Path(own.gateway.state_dir) / SUBSCRIPTIONS
-        link = _link(own, register.part(shard.number, to), held, log)
+        link = _link(own, register.part(shard.number, to), log)
         _until(link, lambda: link.ready)  # noqa: B023 - used before the next link is made
         link.close(b"")
 
@@ -142,7 +138,7 @@ def _clear(config: Config, shard: Shard | None, log: Log) -> None:
     names = assets(_snapshot(Path(config.gateway.state_dir), shard))
     topics = Topics(own.gateway.id)
     waiting = [topics.status, topics.health, *map(topics.state, names)]
-    link = _link(own, {}, Path(own.gateway.state_dir) / SUBSCRIPTIONS, log)
+    link = _link(own, {}, log)
     _until(link, lambda: link.ready)
     flying: set[Token | None] = set()
 
@@ -156,16 +152,14 @@ def _clear(config: Config, shard: Shard | None, log: Log) -> None:
     link.close(b"")
 
 
-def _link(config: Config, wanted: dict[str, int], held: Path, log: Log) -> Link:
-    return Link(
-        broker=dial.broker(config.mqtt, max_payload_bytes=config.limits.max_payload_bytes),
-        protocol=config.mqtt.protocol,
-        filters=list(wanted.items()),
+def _link(config: Config, wanted: dict[str, int], log: Log) -> Link:
+    return dial.link(
+        config.mqtt,
+        filters=wanted.items(),
         status_topic=None,
+        max_payload_bytes=config.limits.max_payload_bytes,
         log=log,
-        tls=dial.tls(config.mqtt),
-        held=subscriptions.load(held),
-        remember=lambda names: subscriptions.save(held, names),
+        state=Path(config.gateway.state_dir),
     )
 
 
@@ -191,7 +185,7 @@ def _write(path: Path, snapshot: bytes) -> None:
 
 def _retire(folder: Path, shard: Shard | None) -> None:
     """Put an old state aside; an older one in its place goes."""
-    path = folder / (STATE if shard is None else shard.folder)
+    path = folder / (FILE if shard is None else shard.folder)
     target = folder / RETIRED / path.name
     try:
         target.parent.mkdir(exist_ok=True)

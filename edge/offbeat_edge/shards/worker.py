@@ -26,7 +26,7 @@ from offbeat_edge.topics import Template
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from offbeat_edge.config import Config
+    from offbeat_edge.config import Config, Mqtt
     from offbeat_edge.link import Link
     from offbeat_edge.log import Log
 
@@ -74,7 +74,6 @@ def config_of(config: Config, shard: Shard) -> Config:
         certificate for all shards where the broker would take them for one.
     """
     check_sources(config)
-    mqtt = config.mqtt
     return replace(
         config,
         gateway=replace(
@@ -82,13 +81,18 @@ def config_of(config: Config, shard: Shard) -> Config:
             id=f"{config.gateway.id}-{shard.name}",
             state_dir=str(Path(config.gateway.state_dir) / shard.folder),
         ),
-        mqtt=replace(
-            mqtt,
-            client_id=f"{mqtt.client_id}-{shard.name}",
-            cert_file=mqtt.cert_file.replace(MARK, shard.name),
-            key_file=mqtt.key_file.replace(MARK, shard.name),
-        ),
+        mqtt=identity(config.mqtt, shard.name),
         limits=replace(config.limits, spool_mb=max(1.0, config.limits.spool_mb / shard.of)),
+    )
+
+
+def identity(mqtt: Mqtt, name: str) -> Mqtt:
+    """Return the broker's table with the client id and certificate of one process."""
+    return replace(
+        mqtt,
+        client_id=f"{mqtt.client_id}-{name}",
+        cert_file=mqtt.cert_file.replace(MARK, name),
+        key_file=mqtt.key_file.replace(MARK, name),
     )
 
 
