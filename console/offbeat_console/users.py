@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
 from offbeat_console.errors import AccessError
+from offbeat_edge import files
 from offbeat_edge.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -145,13 +145,6 @@ class Users:
 
 
 def replace_private(path: Path, body: bytes) -> None:
-    """Write a file of mode 0600 in one stroke."""
+    """Write a file of mode 0600 in one stroke, and its folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_suffix(".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    files.replace(path, body, mode=files.PRIVATE_MODE)

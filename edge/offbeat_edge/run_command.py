@@ -83,7 +83,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     With ``drain`` it wants no more samples, takes what the broker has kept
     for it, publishes what waits, and ends.
     """
-    folder = Path(config.gateway.state_dir)
+    gateway_folder = Path(config.gateway.state_dir)
     if shard is not None:
         die_with_parent()
         config = config_of(config, shard)
@@ -99,11 +99,11 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         status_topic=topics.status,
         max_payload_bytes=config.limits.max_payload_bytes,
         log=log,
-        state=folder,
+        state=Path(config.gateway.state_dir),
     )
     chores: list[Callable[[], None]] = []
     if shard is not None and not drain:
-        chores.append(follow(link=link, folder=folder, shard=shard, fixed=always, log=log))
+        chores.append(follow(link=link, folder=gateway_folder, shard=shard, fixed=always, log=log))
     delivery = None
     if config.delivery.root and not drain:
         from offbeat_edge.delivery import setup  # noqa: PLC0415 - only where it is configured

@@ -182,7 +182,6 @@ class Shelf:
                 f"compared, got {now!r}"
             )
         replace(self.folder / CHAMPION, f"{name}\n".encode())
-        (self.folder / CHAMPION).chmod(0o644)
 
     def job(self) -> bytes | None:
         """The plan of an unfinished job."""
