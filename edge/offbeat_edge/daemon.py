@@ -383,7 +383,7 @@ class Daemon:
     def health(self) -> Health:
         """Return the daemon's condition."""
         now, tally, link = self._wall_ms(), self._tally, self._parts.link
-        models = self._parts.models.health()
+        models = self._parts.models.health(self._parts.durable.observed())
         degraded = self._degraded(models)
         return Health(
             **identity(self._settings.gateway, self._settings.site, now),  # type: ignore[arg-type]

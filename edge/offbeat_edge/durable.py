@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from offbeat_edge.control import Control, Swap
     from offbeat_edge.log import Log
+    from offbeat_edge.model import Model
+    from offbeat_edge.observed import Observed
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.store import Opened, Store
     from offbeat_edge.watch import Outputs
@@ -90,6 +92,10 @@ class PureEngine(Protocol):
 
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""
+        ...
+
+    def observed(self) -> dict[Model, Observed]:
+        """Return what each model at work has achieved."""
         ...
 
 
@@ -293,6 +299,10 @@ class Durable:
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""
         return self._engine.states()
+
+    def observed(self) -> dict[Model, Observed]:
+        """Return what each model at work has achieved."""
+        return self._engine.observed()
 
     def gone(self) -> list[str]:
         """Return names that assets once had."""

@@ -18,11 +18,13 @@ import numpy as np
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
 from offbeat_edge.control import Feedback, Maintenance, Rename, Swap
+from offbeat_edge.observed import Observed
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
 from offbeat_edge.schema import Runs
 from offbeat_edge.upkeep import MAX_MAINTENANCE_MS, Upkeep
-from offbeat_edge.watch import Outputs, Verdict, Watch, WatchState, no_sensor
+from offbeat_edge.watch import Outputs, Verdict, Watch, no_sensor
+from offbeat_edge.watchstate import WatchState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -229,6 +231,14 @@ class Engine:
     def states(self) -> list[AssetState]:
         """Return the present state of every asset."""
         return [w.current for w in self.watches.values() if w.current]
+
+    def observed(self) -> dict[Model, Observed]:
+        """Return what each model at work has achieved, over all its assets."""
+        totals: dict[Model, Observed] = {}
+        for watch in self.watches.values():
+            before = totals.get(watch.model, Observed(assets=0))
+            totals[watch.model] = before + watch.observed
+        return totals
 
     def _meet(self, sample: Sample, out: Outputs) -> Watch | None:
         """Start to watch an asset never heard of, or say why not and remember nothing."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.link import Link, Message
     from offbeat_edge.model import Model
+    from offbeat_edge.observed import Observed
     from offbeat_edge.schema import Reject, Sample
     from offbeat_edge.store import OutboxSize
 
@@ -45,6 +46,10 @@ class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
     budget_per_week: float | None = None  # false alarms an asset, as asked for at fit
     expected_per_week: float | None = None  # what the threshold stands for
     held_out_per_week: float | None = None  # counted on held-out normal rows
+    achieved_per_week: float | None = None  # anomalies an asset, counted here since it came
+    anomalies: int = 0
+    asset_days: float = 0.0  # event time watched, added up over assets
+    assets: int = 0
 
 
 class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,7 +229,9 @@ def mqtt_health(link: Link, durable_rate: float | None, probe_ms: float | None) 
     )
 
 
-def model_health(path: str, model: Model | None, problem: str | None) -> ModelHealth:
+def model_health(
+    path: str, model: Model | None, problem: str | None, observed: Observed
+) -> ModelHealth:
     """Return one model's part."""
     if model is None:
         return ModelHealth(bundle=path, degraded=problem or "not loaded yet")
@@ -239,6 +246,10 @@ def model_health(path: str, model: Model | None, problem: str | None) -> ModelHe
         budget_per_week=_rate(calibration.get("budget_per_week")),
         expected_per_week=_rate(calibration.get("expected_per_week")),
         held_out_per_week=_rate(calibration.get("held_out_per_week")),
+        achieved_per_week=observed.per_week,
+        anomalies=observed.anomalies,
+        asset_days=observed.days,
+        assets=observed.assets,
     )
 
 

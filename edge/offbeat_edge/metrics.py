@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from offbeat_edge.health import Health
 
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+DAY_S = 86_400.0
 TOLD = {
     "messages": "MQTT messages taken",
     "qos0": "messages that came at QoS 0: nothing is promised for them",
@@ -166,6 +167,20 @@ def _models(health: Health) -> Iterator[Metric]:
         labels = [model.name or model.bundle, model.version]
         family.add_metric(labels, float(model.degraded is not None))
     yield family
+    yield from _achieved(health)
+
+
+def _achieved(health: Health) -> Iterator[Metric]:
+    labels = ["model", "version"]
+    watched = GaugeMetricFamily(
+        "offbeat_watched_seconds", "Event time watched, added up over assets", labels=labels
+    )
+    anomalies = GaugeMetricFamily("offbeat_anomalies", "Anomalies that opened in it", labels=labels)
+    for model in health.models:
+        values = [model.name or model.bundle, model.version]
+        watched.add_metric(values, model.asset_days * DAY_S)
+        anomalies.add_metric(values, model.anomalies)
+    yield from (watched, anomalies)
 
 
 def _seconds(millis: float | None) -> float | None:

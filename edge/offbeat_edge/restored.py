@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sized
 
     from offbeat_edge.manifest import Manifest
-    from offbeat_edge.watch import WatchState
+    from offbeat_edge.watchstate import WatchState
     from offbeat_edge.window import AlignerState
 
 _FLOAT_BYTES = 8

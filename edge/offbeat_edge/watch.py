@@ -9,29 +9,26 @@ from __future__ import annotations
 
 import math
 from itertools import repeat
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from offbeat_edge import alert
-from offbeat_edge.alert import Lifecycle
 from offbeat_edge.alertbook import AlertBook, Moment
+from offbeat_edge.observed import Observed
 from offbeat_edge.refusal import dropped
 from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
-    MAX_EVENT_MS,
     AlertEvent,
     AlertRule,
     AssetState,
     Contribution,
-    EventMs,
     Kind,
     Reject,
     ScoreRecord,
     iso,
 )
-from offbeat_edge.sensorcheck import SensorCheck, SensorCheckState
-from offbeat_edge.window import Aligner, AlignerState, Ring, Row
+from offbeat_edge.sensorcheck import SensorCheck
+from offbeat_edge.watchstate import WatchState
+from offbeat_edge.window import Aligner, Ring, Row
 
 if TYPE_CHECKING:
     from offbeat_edge.alertbook import Teller
@@ -82,25 +79,6 @@ class Due(NamedTuple):
     window: Floats | None
 
 
-class WatchState(msgspec.Struct):
-    """A `Watch` in a snapshot."""
-
-    bundle: str
-    aligner: AlignerState
-    ring: tuple[int, bytes]
-    check: SensorCheckState
-    lives: dict[str, Lifecycle]
-    faults: dict[str, str]
-    scored_ms: EventMs | None
-    score: float | None
-    silent_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_EVENT_MS)]
-    current: AssetState | None
-    settled_ms: EventMs | None = None
-    resting_ms: EventMs | None = None
-    silence_ms: EventMs = 0
-    stale_ms: EventMs = 0
-
-
 class Watch:
     """One asset under one model."""
 
@@ -128,6 +106,7 @@ class Watch:
         self.stale_ms = 0  # start of the last stale alert
         self.resting_ms: int | None = None  # end of the maintenance that is on
         self.current: AssetState | None = None
+        self.observed = Observed()
         self._rules: dict[Kind, AlertRule] = {
             "anomaly": model.rule,
             "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
@@ -192,7 +171,12 @@ class Watch:
         )
         effective = 0.0 if self._explained(verdict) else verdict.score
         moment = Moment(time_ms, effective, contributions, due.window)
+        was_open = self.book.open_alert("anomaly")
         self._advance("anomaly", moment, self._anomaly_told(moment), out)
+        if "anomaly" not in self.book.resting:
+            opened = was_open is None and self.book.open_alert("anomaly") is not None
+            spec = self.model.manifest.model
+            self.observed += Observed(spec.stride * spec.period_ms, int(opened), assets=0)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
         before, self.faults = self.faults, self.check.advance(row)
@@ -326,6 +310,8 @@ class Watch:
             for kind in self.book.lives:
                 self._end(kind, self._now(kind), "model_changed", out)
             state.lives = {}
+        if model.digest != self.model.digest:
+            state.observed = Observed()  # what another bundle achieved
         if _shape(model) == _shape(self.model):
             state.bundle = model.digest
         teller = self.book.teller
@@ -449,6 +435,7 @@ class Watch:
             resting_ms=self.resting_ms,
             silence_ms=self.silence_ms,
             stale_ms=self.stale_ms,
+            observed=self.observed,
         )
 
     def load(self, state: WatchState) -> None:
@@ -476,6 +463,7 @@ class Watch:
         self.check.restore(state.check)
         self.faults = state.faults
         self.scored_ms, self.score = state.scored_ms, state.score
+        self.observed = state.observed
 
 
 def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:

@@ -30,6 +30,7 @@ from offbeat_edge.control import FIRST_MS, LAST_MS, Swap
 from offbeat_edge.errors import BundleError
 from offbeat_edge.health import ModelHealth, model_health
 from offbeat_edge.knownanswer import check_in_child
+from offbeat_edge.observed import Observed
 from offbeat_edge.schema import Runs
 from offbeat_edge.supervise.background import Background
 from offbeat_edge.supervise.examine import Bench, Choice, examine
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 5.0  # between looks at the bundles' files; a change counts once it is seen twice
 MAX_WHY = 500  # characters of a reason in a control
+NOTHING = Observed(assets=0)
 
 
 class Tools(NamedTuple):
@@ -211,10 +213,15 @@ class Models:
                 return msgspec.structs.asdict(runtime)
         return {}
 
-    def health(self) -> list[ModelHealth]:
-        """Return every model's condition."""
+    def health(self, observed: Mapping[Model, Observed]) -> list[ModelHealth]:
+        """Return every model's condition, and what it has achieved."""
         return [
-            model_health(post.entry.bundle, post.model, post.failed or post.problem)
+            model_health(
+                post.entry.bundle,
+                post.model,
+                post.failed or post.problem,
+                NOTHING if post.model is None else observed.get(post.model, NOTHING),
+            )
             for post in self._posts
         ]
 
