@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, field
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
+from offbeat_edge import presets
 from offbeat_edge.errors import ConfigError
 from offbeat_edge.json_path import parse_path
 from offbeat_edge.strict import Reader, overlay
@@ -52,6 +53,7 @@ Ratio = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Digest = Annotated[
     str, Meta(pattern=r"\A(sha256:[0-9a-f]{64})?\Z", description="'sha256:' and 64 hex digits")
 ]
+Preset = Literal["zigbee2mqtt", "tasmota", "telegraf"]
 Format = Literal["auto", "json", "number", "influx"]
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
@@ -84,7 +86,8 @@ class Mqtt(msgspec.Struct, frozen=True, kw_only=True):
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """``[[source]]``: a family of topics and how to read what comes there."""
 
-    topic: Text
+    preset: Preset | None = None  # fills in what is left out below
+    topic: Text = ""
     format: Format = "auto"
     time: str = ""  # path of the time; empty: found by its usual names
     time_unit: TimeUnit = "auto"  # of a number: by its magnitude
@@ -93,6 +96,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     asset: str = ""  # path or tag of the asset's name, when the topic has none
     assets: dict[str, str] = {}  # path in the topic → another name for it
     qos: Annotated[int, Meta(ge=0, le=1, description="0 or 1")] = 1
+
+    def __post_init__(self) -> None:
+        """Fill in what the preset says."""
+        keys = ("topic", "format", "time", "asset")
+        given = {key: value for key in keys if (value := getattr(self, key)) not in ("", "auto")}
+        for key, value in presets.fill(self.preset, given).items():
+            force_setattr(self, key, value)
 
 
 class AlertOverride(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,9 +239,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         elsewhere on another device.  Nor are the patterns: they say which
         assets, not how.
         """
+        sources = [msgspec.to_builtins(source) for source in self.sources]
+        for source in sources:
+            del source["preset"]  # which has said its part in the other keys
         settings = {
             "site": self.gateway.site,
-            "sources": self.sources,
+            "sources": sources,
             "lateness_ms": model.lateness_ms,
             "alert": model.alert,
             "explain_top": self.publish.explain_top,
@@ -327,6 +340,9 @@ def _check_source(source: Source, where: str, reader: Reader) -> Template | None
             name = key if key in ("time", "prefix") else f"values.{key}"
             reader.problem(f"{where}.{name}", str(error))
     _check_assets(source, where, reader)
+    if not source.topic:
+        reader.problem(f"{where}.topic", "expected a topic or a preset, got nothing")
+        return None
     try:
         template = Template.parse(source.topic)
     except ValueError as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from offbeat_edge.refusal import Refused, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 # Possessive quantifiers (++, *+) never go back, so time is linear in the text.
 _KEY = r"(?:[^,= \n\\]|\\[^\n])++"
@@ -34,12 +34,16 @@ _ESCAPE = re.compile(r"\\([,= ])")
 
 
 class Line(NamedTuple):
-    """One point; ``stamp`` is None when the line has none."""
+    """One point; ``stamp`` is None when it has none.
+
+    Of a line, fields are floats and the stamp is an integer; of Telegraf's JSON
+    they are what stood there.
+    """
 
     measurement: str
     tags: dict[str, str]
-    fields: dict[str, float]
-    stamp: int | None
+    fields: Mapping[str, object]
+    stamp: object
 
 
 def lines(text: str) -> Iterator[Line | Refused]:

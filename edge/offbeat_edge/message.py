@@ -33,6 +33,7 @@ class Plan:
     """One ``[[source]]``, its paths parsed once."""
 
     def __init__(self, source: Source) -> None:
+        self.preset = source.preset
         self.format = source.format
         self.qos = source.qos
         self.unit = source.time_unit

@@ -19,6 +19,7 @@ of one message come in the order of their times.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,14 +27,16 @@ import msgspec
 
 from offbeat_edge.influx import Line, lines
 from offbeat_edge.message import MAX_SENSOR_CHARS, MAX_TOPIC_SHOWN, NOT_FINITE, Message, Plan
+from offbeat_edge.presets import spelled
 from offbeat_edge.records import TIME_NAMES, take, take_line
 from offbeat_edge.refusal import Refused, shown
 from offbeat_edge.schema import Reject, Sample
+from offbeat_edge.telegraf import points
 from offbeat_edge.timestamps import MAX_MS, MIN_MS
 from offbeat_edge.topics import MAX_TOPIC_CHARS, ROOT, Template, asset_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from offbeat_edge.config import Source
     from offbeat_edge.message import Sensors
@@ -172,7 +175,7 @@ class Decoder:
     def _asset(self, plan: Plan, path: str) -> str:
         if path in plan.assets:
             return plan.assets[path]
-        name = asset_name(path, dots=self._dots)
+        name = asset_name(spelled(plan.preset, path), dots=self._dots)
         if name is None:
             rule = "a-z 0-9 _ . -" if self._dots else "a-z 0-9 _ - (a . would stand for a /)"
             raise Refused("asset_name", f"expected a name of {rule}, got {shown(path)}")
@@ -270,7 +273,7 @@ def _take_lines(message: Message, payload: bytes) -> None:
         message.refuse("encoding", f"expected UTF-8, got byte {payload[error.start]:#04x}")
         return
     count = 0
-    for count, line in enumerate(lines(text), 1):
+    for count, line in enumerate(_points(text), 1):
         if isinstance(line, Line):
             take_line(message, line)
         else:
@@ -279,3 +282,11 @@ def _take_lines(message: Message, payload: bytes) -> None:
         message.refuse("empty", "expected a line, got none")
     elif not message.samples and not message.rejects:
         message.refuse("no_values", f"expected a wanted number, got none in {count} lines")
+
+
+def _points(text: str) -> Iterator[Line | Refused]:
+    """Read line protocol, or the JSON that Telegraf makes of the same points."""
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError, RecursionError):
+            return points(msgspec.json.decode(text))
+    return lines(text)

@@ -104,7 +104,7 @@ def test_the_value_of_an_unknown_key_is_never_repeated(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("[[source]]", "source[0].topic: expected a string that is not empty, got nothing"),
+        ("[[source]]", "source[0].topic: expected a topic or a preset, got nothing"),
         ("", "gateway: expected a table, got nothing"),
         ("gateway = 1", "gateway: expected a table, got 1"),
         ('[gateway]\nid = "g"', "source: expected one [[source]] at least, got none"),
