@@ -14,7 +14,7 @@ from offbeat_edge.errors import ConfigError, DeliveryError
 from offbeat_train.delivery import plan
 from offbeat_train.rollout import policy as policies
 from offbeat_train.rollout.course import Course, gateways, stages, steps
-from offbeat_train.rollout.job import Job
+from offbeat_train.rollout.job import Job, load
 from offbeat_train.rollout.judge import judge
 from offbeat_train.rollout.policy import Gates, Policy, Ring
 
@@ -270,12 +270,18 @@ def test_a_rollout_that_is_done_is_not_done_again(world: World) -> None:
 def test_halting_by_hand_goes_back_even_when_it_was_done(world: World) -> None:
     world.run()
     job = world.job()
-    made = job.load()
-    assert made is not None
+    made = load(world.publisher.folder, "tiny")
     job.halt(made, "halted by hand")
     job.halt(made, "halted by hand")
     assert world.steps[-1] == set()
     assert made.history[-1].told == ["halted by hand"]
+
+
+def test_a_model_without_a_rollout_says_how_to_begin_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        DeliveryError, match="expected a rollout, got none; 'offbeat rollout start'"
+    ):
+        load(tmp_path, "tiny")
 
 
 def test_two_jobs_do_not_run_at_once(world: World) -> None:

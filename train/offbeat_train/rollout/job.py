@@ -32,6 +32,24 @@ if TYPE_CHECKING:
 FOLDER = "rollouts"  # below the repository's folder
 
 
+def path_of(folder: Path, model: str) -> Path:
+    """Return where a repository keeps the rollout of a model."""
+    return folder / FOLDER / f"{model}.json"
+
+
+def load(folder: Path, model: str) -> Course:
+    """Return the rollout of a model that there is, or was.
+
+    Raises
+    ------
+    DeliveryError : there is none, or it cannot be read.
+    """
+    found = _load(path_of(folder, model))
+    if found is None:
+        raise DeliveryError(f"{model}: expected a rollout, got none; 'offbeat rollout start'")
+    return found
+
+
 class Fleet(Protocol):
     """What the job needs of the world."""
 
@@ -62,7 +80,7 @@ class Job:
     def __init__(
         self, *, folder: Path, model: str, fleet: Fleet, say: Callable[[str], None]
     ) -> None:
-        self._path = folder / FOLDER / f"{model}.json"
+        self._path = path_of(folder, model)
         self._model = model
         self._fleet = fleet
         self._say = say
@@ -80,7 +98,7 @@ class Job:
             nothing runs that it could be compared with.
         """
         repository = self._fleet.repository()
-        before = self.load()
+        before = _load(self._path)
         if before is not None and before.new == new:
             if before.step == courses.HALTED:
                 self._publish(before, repository)  # should it have died before that
@@ -126,15 +144,6 @@ class Job:
             course.move(courses.HALTED, [why], _ms(repository))
             self._save(course)
         self._publish(course, repository)
-
-    def load(self) -> Course | None:
-        """Return the rollout there is, or was."""
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Course)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError) as error:
-            raise DeliveryError(f"{self._path}: expected a rollout, got: {error}") from error
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -191,6 +200,15 @@ class Job:
 
     def _save(self, course: Course) -> None:
         files.replace(self._path, msgspec.json.encode(course))
+
+
+def _load(path: Path) -> Course | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Course)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DeliveryError(f"{path}: expected a rollout, got: {error}") from error
 
 
 def _ms(repository: Repository) -> int:

@@ -26,7 +26,7 @@ from offbeat_train.delivery.broker import connected
 from offbeat_train.delivery.push import push
 from offbeat_train.rollout import policy as policies
 from offbeat_train.rollout.course import DONE, steps
-from offbeat_train.rollout.job import Job
+from offbeat_train.rollout.job import Job, load
 
 if TYPE_CHECKING:
     import argparse
@@ -70,10 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _work(args: argparse.Namespace, job: Job) -> int:
     if args.act == "halt":
-        job.halt(_known(job, args.model), "halted by hand")
+        job.halt(load(args.repository, args.model), "halted by hand")
         print(f"{args.model}: halted, everybody runs what ran before")
         return 0
-    course = _begun(args, job) if args.act == "start" else _known(job, args.model)
+    start = args.act == "start"
+    course = _begun(args, job) if start else load(args.repository, args.model)
     told: list[str] = []
     while True:
         verdict = job.step(course)
@@ -97,17 +98,9 @@ def _begun(args: argparse.Namespace, job: Job) -> Course:
     return job.start(bundle.digest, data, policies.load(args.policy))
 
 
-def _known(job: Job, model: str) -> Course:
-    course = job.load()
-    if course is None:
-        raise DeliveryError(f"{model}: expected a rollout, got none; 'offbeat rollout start'")
-    return course
-
-
 def _status(args: argparse.Namespace) -> int:
     """Print the course; 1 when it was halted, 75 while it is under way."""
-    job = Job(folder=args.repository, model=args.model, fleet=_Nobody(), say=print)
-    course = _known(job, args.model)
+    course = load(args.repository, args.model)
     for event in course.history:
         print(f"{_clock(event.time_ms)}  {event.step}: {'; '.join(event.told)}")
     print(f"{_clock(course.since_ms)}  {course.step} (of {', '.join(steps(course.policy))})")
@@ -151,21 +144,6 @@ class _Connected:
     def reports(self, model: str) -> dict[str, bytes]:
         """Return what gateways say of a model, by topic."""
         return self._wire.retained(f"offbeat/+/rollout/{model}")
-
-
-class _Nobody:
-    """No fleet: for looking at the state on disk."""
-
-    def repository(self) -> Repository:
-        """Nobody asks."""
-        raise NotImplementedError
-
-    def send(self, repository: Repository) -> None:
-        """Nobody asks."""
-
-    def reports(self, model: str) -> dict[str, bytes]:  # noqa: ARG002 - nobody asks
-        """Nobody asks."""
-        return {}
 
 
 @contextmanager
