@@ -49,7 +49,7 @@ def journal(data: bytes) -> None:
 
 
 def _walk(entry: Entry) -> None:
-    engine = _engine()
+    engine = plain_engine()
     for step in entry.steps():
         if isinstance(step, list):
             engine.feed(step)
@@ -66,11 +66,11 @@ def control(data: bytes) -> None:
         assert decode_control(encode(logged)) == logged
 
 
-def _engine() -> Engine:
+def plain_engine() -> Engine:
     return Engine(site="default", gateway="gw1", route=lambda _: MODEL)
 
 
-def _minute(start_ms: int) -> list[Sample]:
+def minute(start_ms: int) -> list[Sample]:
     """Sixteen seconds of one asset, with a bump, a hole and a step back."""
     wild = {3: 40.0, 4: 40.0, 5: 40.0, 6: 40.0}
     times = [*range(9), 12, 13, 14, 13, 15]
@@ -81,9 +81,9 @@ def _minute(start_ms: int) -> list[Sample]:
 
 def _snapshots() -> tuple[bytes, ...]:
     """Of an engine that is new, warming, in an alert, and in silence."""
-    engine, found = _engine(), []
+    engine, found = plain_engine(), []
     for step in range(4):
-        engine.feed(_minute(NOW + step * 16_000)[: 6 + step * 4])
+        engine.feed(minute(NOW + step * 16_000)[: 6 + step * 4])
         found.append(engine.snapshot())
     engine.idle(1_000_000)
     return (*found, engine.snapshot())
@@ -91,16 +91,16 @@ def _snapshots() -> tuple[bytes, ...]:
 
 def snapshot(data: bytes) -> None:
     """Restore, then live on: feed, fall silent, and be saved again."""
-    engine = _engine()
+    engine = plain_engine()
     try:
         engine.restore(data)
     except (msgspec.MsgspecError, ValueError):
         return
     newest = [w.aligner.state.newest for w in engine.watches.values()]
     start = next((n for n in newest if n is not None and abs(n) < 1 << 42), NOW)
-    engine.feed(_minute(start + 1000))
+    engine.feed(minute(start + 1000))
     engine.idle(1000)
-    engine.feed(_minute(start + 90_000))
+    engine.feed(minute(start + 90_000))
     engine.restore(engine.snapshot())
 
 

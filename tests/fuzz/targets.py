@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import door_bundle
+import door_command
 import door_config
 import door_fleet
 import door_payload
@@ -63,6 +64,9 @@ TARGETS = {
     ),
     "journal": Target(door_state.journal, door_state.contents(), ("journal",)),
     "control": Target(door_state.control, door_state.CONTROLS, ("control",)),
+    "command": Target(
+        door_command.command, door_command.COMMANDS, ("commands", "control"), weight=0.5
+    ),
     "inflate": Target(door_state.inflated, door_state.BLOBS, ("journal",)),
     "snapshot": Target(door_state.snapshot, door_state.SNAPSHOTS, ENGINE, weight=0.5),
     "config": Target(

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Plant:
     """A daemon, who plays its sensors and who listens."""
 
-    def __init__(self, folder: Path, mosquitto: Mosquitto) -> None:
+    def __init__(self, folder: Path, mosquitto: Mosquitto, prelude: str = "") -> None:
         self.folder, self.port = folder, mosquitto.port
         self.site = Site(folder, mosquitto.port)
         self.listener = Listener(mosquitto.port)
-        self.daemon = Daemon(self.site).start().ready()
+        self.daemon = Daemon(self.site, prelude=prelude).start().ready()
         wait_for(lambda: bool(self.listener.health()), "its first health")
         self.player = Player(mosquitto.port)
 
@@ -207,6 +207,35 @@ def test_kills_amid_feedback_and_maintenance_change_nothing(
     told = {e["id"]: {**e, "resent": False} for e in plant.listener.alerts.values()}
     assert told == {e["id"]: e for e in map(plain, expected)}
     assert {"false_alarm"} <= {e.reason for e in expected}
+
+
+FORGETFUL = """
+from offbeat_edge.durable import Durable
+record = Durable._record
+def unjournalled(self, control, place):
+    record(self, control, place)
+    self._entry.controls.clear()
+Durable._record = unjournalled
+"""
+
+
+@pytest.mark.parametrize("prelude", ["", FORGETFUL], ids=["true", "forgets what people said"])
+def test_a_daemon_that_forgets_what_people_said_is_caught(
+    tmp_path: Path, mosquitto: Mosquitto, prelude: str
+) -> None:
+    """The harness has teeth: a mutant that keeps controls out of its journal is told apart."""
+    plant = Plant(tmp_path, mosquitto, prelude)
+    with closing(plant.daemon, plant.listener, plant.player):
+        plant.say("fleet/feedback/p0", feedback(opened(plant)))
+        wait_for(lambda: plant.reasons() == ["false_alarm"], "the end of the alert")
+        plant.daemon.kill()
+        plant.daemon.start().ready()
+        plant.play(30, 40, flow=19.0)
+        plant.say("gw1/cmd/health", {"id": "after"})
+        plant.answer("health", "after")
+        wait_for(lambda: plant.state()["reasons"] != [], "the state of an asset out of its beat")
+        silenced = plant.state()["reasons"] == ["anomaly: false_alarm"]
+    assert silenced == (not prelude)
 
 
 def flow_at(k: int) -> float:

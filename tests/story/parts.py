@@ -159,7 +159,7 @@ class Butcher(threading.Thread):
             self._victims[name].kill()
             self.killed.append(name)
             time.sleep(self._chance.uniform(0.0, 1.0))
-            self._victims[name].start()
+            self._victims[name].start().ready()  # a busy machine takes its time over this
 
     def rest(self) -> None:
         self._over.set()

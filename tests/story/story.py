@@ -24,6 +24,7 @@ from rig import wait_for
 
 from offbeat_broker.faults import Fault
 from offbeat_edge import bundle as bundles
+from offbeat_train.rollout.job import load, path_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -172,6 +173,7 @@ class Story:
         job = self.fleet.start(*words)
         at, step = float(first), 3 * HOURS
         while job.poll() is None and at < last:
+            self.wait_told(job)
             self.fleet.play(between(rows or self.rows, at, at + step))
             at += step
             if self.kills is not None and self.job_deaths < 4 and job.poll() is None:
@@ -180,6 +182,18 @@ class Story:
                 self.job_deaths += 1
                 job = self.fleet.start(*words)
         return self.ended(job)
+
+    def wait_told(self, job: subprocess.Popen[str]) -> None:
+        """Wait until the gateways act on what the job has published last."""
+
+        def told() -> bool:
+            path = path_of(self.fleet.repository, "pump")
+            version = load(self.fleet.repository, "pump").version if path.exists() else 0
+            reports = [self.ear.report(gateway) for gateway in GATEWAYS]
+            return version > 0 and all(r.get("document", 0) >= version for r in reports)
+
+        wait_for(lambda: told() or job.poll() is not None, "gateways to be told",
+                 timeout_s=LONG_S)  # fmt: skip
 
     def ended(self, job: subprocess.Popen[str]) -> int:
         out, _ = job.communicate(timeout=LONG_S)
