@@ -9,9 +9,11 @@ from nicegui import ui
 from offbeat_console import told
 from offbeat_console.pages import tables
 from offbeat_console.pages.frame import frame
-from offbeat_console.pages.parts import REFRESH_S, element
+from offbeat_console.pages.parts import element, live
 
 if TYPE_CHECKING:
+    from offbeat_console.alarm import AlarmState
+    from offbeat_console.board import Alert
     from offbeat_console.desk import Desk
 
 SHOWN = 100
@@ -37,31 +39,26 @@ class _Page:
 
     def __init__(self, desk: Desk, choice: str) -> None:
         self._desk, self._choice = desk, choice
-        self._shown: object = None
         element("h1", "unseen", "Alerts")
         with element("div", "bar"), element("div", "chips", role="group", aria_label="Which"):
             self._buttons = {name: self._chip(name, word) for name, word in CHOICES.items()}
-        self._list = element("div")
-        self._look()
-        ui.timer(2 * REFRESH_S, self._look)
+        self._look = live(self._see, self._draw)
 
     def _chip(self, name: str, word: str) -> ui.element:
         chip = element("button", "chip", word, type="button")
         return chip.on("click", lambda: self._choose(name))
 
     def _choose(self, name: str) -> None:
-        self._choice, self._shown = name, None
+        self._choice = name
         self._look()
 
-    def _look(self) -> None:
-        desk = self._desk
-        found = told.chosen(desk.board, desk.reader, self._choice, desk.now_ms(), SHOWN)
-        states = [(a, desk.board.state_of(a, desk.now_ms())) for a in found]
-        if states == self._shown:
-            return
-        self._shown = states
+    def _see(self) -> tuple[str, list[Alert], list[AlarmState]]:
+        desk, now_ms = self._desk, self._desk.now_ms()
+        found = told.chosen(desk.board, desk.reader, self._choice, now_ms, SHOWN)
+        return self._choice, found, [desk.board.state_of(alert, now_ms) for alert in found]
+
+    def _draw(self, seen: tuple[str, list[Alert], list[AlarmState]]) -> None:
+        choice, found, _ = seen
         for name, chip in self._buttons.items():
-            chip.props["aria-pressed"] = "true" if name == self._choice else "false"
-        self._list.clear()
-        with self._list:
-            tables.alerts(desk, found)
+            chip.props["aria-pressed"] = "true" if name == choice else "false"
+        tables.alerts(self._desk, found)

@@ -9,7 +9,7 @@ from nicegui import ui
 from offbeat_console import told
 from offbeat_console.pages import tables
 from offbeat_console.pages.frame import frame
-from offbeat_console.pages.parts import REFRESH_S, element, empty, glyph
+from offbeat_console.pages.parts import element, empty, glyph, live
 
 if TYPE_CHECKING:
     from offbeat_console.board import Gateway
@@ -30,43 +30,31 @@ def register(desk: Desk) -> None:
     def gateways() -> None:
         with frame(desk, "Gateways"):
             element("h1", "unseen", "Gateways")
-            _Page(desk)
+            live(
+                lambda: sorted(desk.board.gateways.values(), key=told.gateway_place),
+                lambda found: _cards(desk, found),
+            )
 
 
-class _Page:
-    """One browser's view."""
+def _cards(desk: Desk, gateways: list[Gateway]) -> None:
+    if not gateways:
+        empty(
+            "No gateways yet",
+            "A gateway appears here when its daemon connects to this broker.",
+            code="offbeat run --config offbeat.toml",
+        )
+    with element("div", "grid"):
+        for gateway in gateways:
+            _card(desk, gateway)
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._shown: object = None
-        self._all = element("div")
-        self._look()
-        ui.timer(2 * REFRESH_S, self._look)
 
-    def _look(self) -> None:
-        gateways = sorted(self._desk.board.gateways.values(), key=told.gateway_place)
-        if gateways == self._shown:
-            return
-        self._shown = gateways
-        self._all.clear()
-        with self._all:
-            if not gateways:
-                empty(
-                    "No gateways yet",
-                    "A gateway appears here when its daemon connects to this broker.",
-                    code="offbeat run --config offbeat.toml",
-                )
-            with element("div", "grid"):
-                for gateway in gateways:
-                    self._card(gateway)
-
-    def _card(self, gateway: Gateway) -> None:
-        state, word = STATUS.get(gateway.status, ("unknown", gateway.status))
-        with element("section", "panel", aria_label=gateway.name):
-            with element("h2", "name"):
-                glyph(state)
-                element("span", text=gateway.name)
-                element("span", "muted", word)
-            for reason in told.worries(gateway):
-                element("p", "worry", reason)
-            tables.facts(told.health(gateway, self._desk.board))
+def _card(desk: Desk, gateway: Gateway) -> None:
+    state, word = STATUS.get(gateway.status, ("unknown", gateway.status))
+    with element("section", "panel", aria_label=gateway.name):
+        with element("h2", "name"):
+            glyph(state)
+            element("span", text=gateway.name)
+            element("span", "muted", word)
+        for reason in told.worries(gateway):
+            element("p", "worry", reason)
+        tables.facts(told.health(gateway, desk.board))

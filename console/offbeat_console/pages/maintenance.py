@@ -11,7 +11,7 @@ from offbeat_console import told, views
 from offbeat_console.errors import RequestError
 from offbeat_console.pages import tables
 from offbeat_console.pages.frame import frame
-from offbeat_console.pages.parts import REFRESH_S, element, empty, on_value, person, say
+from offbeat_console.pages.parts import element, empty, live, on_value, person, say
 
 if TYPE_CHECKING:
     from offbeat_console.desk import Desk
@@ -38,12 +38,9 @@ class _Page:
     def __init__(self, desk: Desk, asset: str) -> None:
         self._desk, self._me = desk, person()
         self._form = {"asset": asset, "start": "", "length": "2 hours", "note": ""}
-        self._shown: object = None
         if self._me.role == "operator":
             self._build()
-        self._list = element("div")
-        self._look()
-        ui.timer(2 * REFRESH_S, self._look)
+        self._look = live(self._see, self._draw)
 
     def _build(self) -> None:
         with element("section", "panel", aria_label="Announce maintenance"):
@@ -102,22 +99,18 @@ class _Page:
         await self._desk.cancel(window.id, self._me)
         self._look()
 
-    def _look(self) -> None:
-        now = self._desk.now_ms()
-        windows = told.windows(self._desk.board, now)[:SHOWN]
-        if windows == self._shown:
+    def _see(self) -> list[tuple[Maintenance, str]]:
+        return told.windows(self._desk.board, self._desk.now_ms())[:SHOWN]
+
+    def _draw(self, windows: list[tuple[Maintenance, str]]) -> None:
+        if not windows:
+            empty("No maintenance announced", "Announced work, by whomever, is listed here.")
             return
-        self._shown = windows
-        self._list.clear()
-        with self._list:
-            if not windows:
-                empty("No maintenance announced", "Announced work, by whomever, is listed here.")
-                return
-            with element("table", "plain"):
-                tables.head("Asset", "When", "From (UTC)", "Until (UTC)", "By", "Note", "")
-                with element("tbody"):
-                    for window, when in windows:
-                        self._row(window, when)
+        with element("table", "plain"):
+            tables.head("Asset", "When", "From (UTC)", "Until (UTC)", "By", "Note", "")
+            with element("tbody"):
+                for window, when in windows:
+                    self._row(window, when)
 
     def _row(self, window: Maintenance, when: str) -> None:
         with element("tr", "calm" if when in ("over", "cancelled") else ""):

@@ -9,9 +9,12 @@ from nicegui import ui
 from offbeat_console import told
 from offbeat_console.pages import tables
 from offbeat_console.pages.frame import frame
-from offbeat_console.pages.parts import REFRESH_S, element, empty
+from offbeat_console.pages.parts import element, empty, live
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from offbeat_console.board import Key
     from offbeat_console.desk import Desk
 
 
@@ -22,43 +25,22 @@ def register(desk: Desk) -> None:
     def models() -> None:
         with frame(desk, "Models"):
             element("h1", "unseen", "Models")
-            _Page(desk)
+            live(lambda: (told.running(desk.board), sorted(desk.board.rollouts.items())), _draw)
 
 
-class _Page:
-    """One browser's view."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._shown: object = None
-        self._all = element("div")
-        self._look()
-        ui.timer(2 * REFRESH_S, self._look)
-
-    def _look(self) -> None:
-        running = told.running(self._desk.board)
-        rollouts = sorted(self._desk.board.rollouts.items())
-        if (running, rollouts) == self._shown:
-            return
-        self._shown = (running, rollouts)
-        self._all.clear()
-        with self._all:
-            if running:
-                _table(running)
-            else:
-                empty("No models yet", "Gateways tell of their models in their health, once a"
-                      " minute and on connecting.")  # fmt: skip
-            self._rollouts()
-
-    def _rollouts(self) -> None:
-        rollouts = sorted(self._desk.board.rollouts.items())
-        if not rollouts:
-            return
+def _draw(seen: tuple[list[told.Running], list[tuple[Key, Mapping[str, object]]]]) -> None:
+    running, rollouts = seen
+    if running:
+        _table(running)
+    else:
+        empty("No models yet", "Gateways tell of their models in their health, once a"
+              " minute and on connecting.")  # fmt: skip
+    if rollouts:
         element("h2", text="Rollouts")
-        with element("div", "grid"):
-            for (gateway, model), body in rollouts:
-                with element("section", "panel", aria_label=f"{model} on {gateway}"):
-                    tables.rollout(f"{model} on {gateway}", body)
+    with element("div", "grid"):
+        for (gateway, model), body in rollouts:
+            with element("section", "panel", aria_label=f"{model} on {gateway}"):
+                tables.rollout(f"{model} on {gateway}", body)
 
 
 def _table(running: list[told.Running]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from nicegui import context, ui
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from offbeat_console.users import Person
 
 REFRESH_S = 0.5  # between looks at the board; a page is sent changes at most so often
+
+T = TypeVar("T")
 
 
 def person() -> Person:
@@ -31,6 +33,25 @@ def element(tag: str, classes: str = "", text: str = "", **props: str) -> ui.ele
     if text:
         made._text = text  # noqa: SLF001 - how the framework's own text elements do it
     return made
+
+
+def live(see: Callable[[], T], draw: Callable[[T], None]) -> Callable[[], None]:
+    """Draw what is seen, and anew whenever it has changed; return what looks at once."""
+    drawn: list[T] = []
+    area = element("div")
+
+    def look() -> None:
+        seen = see()
+        if drawn == [seen]:
+            return
+        drawn[:] = [seen]
+        area.clear()
+        with area:
+            draw(seen)
+
+    look()
+    ui.timer(2 * REFRESH_S, look)
+    return look
 
 
 def say(made: ui.element, text: str) -> None:
