@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["gateway", "source", "trainer", "person", "console"]
+Role = Literal["gateway", "source", "trainer", "person", "console", "page"]
 Rights = Literal["", "viewer", "operator"]
 
 ROOT = "offbeat"
@@ -72,6 +72,7 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write homeassistant/device/offbeat-{name}/+/config",
     ),
     ("source", ""): (),
+    ("page", ""): (),  # a web server's certificate: no broker takes it from a client
     ("trainer", ""): (
         "read #",
         "write offbeat/fleet/#",

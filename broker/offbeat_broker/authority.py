@@ -94,10 +94,10 @@ class Authority:
         """The end of the authority, UTC; nothing it signs lives longer."""
         return self._cert.not_valid_after_utc
 
-    def server(self, hosts: Sequence[str], *, now: datetime) -> Pair:
-        """Sign a new key for a broker that is reached under these names and addresses."""
+    def server(self, hosts: Sequence[str], *, now: datetime, name: str = BROKER) -> Pair:
+        """Sign a new key for a server that is reached under these names and addresses."""
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
-        return self._sign(BROKER, ExtendedKeyUsageOID.SERVER_AUTH, names, now)
+        return self._sign(name, ExtendedKeyUsageOID.SERVER_AUTH, names, now)
 
     def device(self, name: str, *, now: datetime) -> Pair:
         """Sign a new key for a client; ``name`` is its common name."""

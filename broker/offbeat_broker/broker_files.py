@@ -45,7 +45,11 @@ def place_server(site: Path, pair: Pair, *, aside: Path) -> None:
 def update(site: Path, book: Registry, authority: Authority, now: datetime) -> list[str]:
     """Bring the ACL and the revocation list up to date; say so when they were not."""
     broker = site / "broker"
-    everyone = {name: who.access for name, who in book.identities.items() if who.admitted}
+    everyone = {
+        name: who.access
+        for name, who in book.identities.items()
+        if who.admitted and who.role != "page"
+    }
     told = registry.write_if_changed(broker / "acl", access.acl(everyone).encode())
     path, revoked = broker / "revoked.pem", book.revoked()
     if not path.exists() or revoked_serials(path.read_bytes()) != set(revoked):

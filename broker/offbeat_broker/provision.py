@@ -23,6 +23,7 @@ from msgspec.structs import replace as changed
 from offbeat_broker import access, registry
 from offbeat_broker.authority import Authority
 from offbeat_broker.broker_files import RELOAD, place_server, update
+from offbeat_broker.provision_init import wrong
 from offbeat_broker.registry import Identity, Registry, issued, stamp
 from offbeat_edge.errors import ConfigError
 
@@ -49,10 +50,12 @@ def admit(
     now: datetime,
     rights: Rights = "",
     topics: Sequence[str] = (),
+    hosts: Sequence[str] = (),
 ) -> list[str]:
     """Issue an identity's first certificate, or change what an existing one may do.
 
-    Empty ``rights`` and ``topics`` leave an existing identity as it is.
+    Empty ``rights`` and ``topics`` leave an existing identity as it is; ``hosts``
+    stand in the certificate, for which another name is another identity.
     """
     with registry.locked(_existing(folder)):
         book = registry.load(folder)
@@ -62,11 +65,14 @@ def admit(
             problems.append(f"{name}: expected a name not in use, it is a {known.role}")
         if known is None and role in access.TOPIC_ACCESS and not topics:
             problems.append(f"{name}: expected --topic, the sensor topics of this {role}")
+        problems += _wrong_hosts(name, known, role, hosts)
         if problems:
             raise ConfigError(problems)
         if known is None:
             rights = rights or access.DEFAULT_RIGHTS.get(role, "")
-            identity = Identity(role=role, rights=rights, topics=tuple(topics), certificates=())
+            identity = Identity(
+                role=role, rights=rights, topics=tuple(topics), hosts=tuple(hosts), certificates=()
+            )
             return _issue(folder, book, name, identity, now)
         wanted = changed(known, rights=rights or known.rights, topics=tuple(topics) or known.topics)
         if wanted != known:
@@ -112,7 +118,12 @@ def revoke(folder: Path, name: str, *, superseded: bool, now: datetime) -> list[
 
 def _issue(folder: Path, book: Registry, name: str, identity: Identity, now: datetime) -> list[str]:
     authority = _authority(folder)
-    pair = authority.device(name, now=now)
+    page = identity.role == "page"
+    pair = (
+        authority.server(identity.hosts, now=now, name=name)
+        if page
+        else authority.device(name, now=now)
+    )
     before = identity.certificates
     identity = changed(identity, certificates=(*before, issued(pair.serial, pair.not_after)))
     book = _with(book, name, identity)
@@ -173,10 +184,22 @@ def _with(book: Registry, name: str, identity: Identity) -> Registry:
     return changed(book, identities={**book.identities, name: identity})
 
 
+def _wrong_hosts(name: str, known: Identity | None, role: Role, hosts: Sequence[str]) -> list[str]:
+    """Say why these cannot be the names under which a page is reached."""
+    if known is None:
+        missing = role == "page" and not hosts
+        return [f"{name}: expected --host, how browsers reach it"] if missing else wrong(hosts)
+    if hosts and set(hosts) != set(known.hosts):
+        there, given = ", ".join(known.hosts), ", ".join(hosts)
+        return [f"{name}: expected the hosts in its certificate, {there}, got {given}"]
+    return []
+
+
 def _told(name: str, identity: Identity) -> str:
     verb = {"read": "reads", "write": "writes"}.get(access.TOPIC_ACCESS.get(identity.role, ""))
     topics = f", {verb} {', '.join(identity.topics)}" if verb else ""
-    rights = f", {identity.rights}" if identity.rights else ""
+    who = identity.rights or ", ".join(identity.hosts)
+    rights = f", {who}" if who else ""
     revoked = "" if identity.admitted else ", revoked"
     return f"{name}: {identity.role}{rights}{topics}{revoked}"
 

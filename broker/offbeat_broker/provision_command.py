@@ -5,6 +5,7 @@
   offbeat provision source DIR plc7 --topic 'plant/hall7/#'
   offbeat provision person DIR ana --rights operator
   offbeat provision trainer DIR nightly
+  offbeat provision page DIR console-page --host console.plant
   offbeat provision status DIR
 
 Works offline on one folder, which holds the authority's key: keep it off the
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for role in _PEOPLE:
         act = _act(acts, role, "reads all; operators send commands and feedback", named=True)
         act.add_argument("--rights", choices=("viewer", "operator"), help="viewer for a new one")
+    page = _act(acts, "page", "a certificate for the console's page (HTTPS)", named=True)
+    page.add_argument(
+        "--host", action="append", default=[], help="name or address of the page; repeatable"
+    )
     _act(acts, "renew", "a new certificate under the same name; 'server' too", named=True)
     act = _act(acts, "revoke", "shut an identity out", named=True)
     act.add_argument("--superseded", action="store_true", help="all but its newest certificate")
@@ -92,6 +97,7 @@ def _lines(args: argparse.Namespace, now: datetime) -> list[str]:
         now=now,
         rights=getattr(args, "rights", None) or "",
         topics=getattr(args, "topic", ()),
+        hosts=getattr(args, "host", ()),
     )
 
 

@@ -61,7 +61,7 @@ def _already(folder: Path, book: Registry, hosts: Sequence[str], port: int) -> l
 
 
 def _check_place(folder: Path, hosts: Iterable[str], port: int) -> None:
-    problems = [f"--host: expected a name or an address, got {h!r}" for h in hosts if not _ok(h)]
+    problems = wrong(hosts)
     if not 0 < port < 65536:
         problems.append(f"--port: expected 1 to 65535, got {port}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -70,6 +70,11 @@ def _check_place(folder: Path, hosts: Iterable[str], port: int) -> None:
         problems.append(f"{folder.absolute().parent}: expected a folder, got none")
     if problems:
         raise ConfigError(problems)
+
+
+def wrong(hosts: Iterable[str]) -> list[str]:
+    """Say which of the hosts cannot be one."""
+    return [f"--host: expected a name or an address, got {h!r}" for h in hosts if not _ok(h)]
 
 
 def _ok(host: str) -> bool:

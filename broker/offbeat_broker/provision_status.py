@@ -56,7 +56,8 @@ def _lines(book: Registry) -> Iterator[Line]:
     yield Line("server", ", ".join(book.hosts), _end(book.server))
     for name, identity in sorted(book.identities.items()):
         rights = f" ({identity.rights})" if identity.rights else ""
-        topics = f" {', '.join(identity.topics)}" if identity.topics else ""
+        names = ", ".join((*identity.topics, *identity.hosts))
+        topics = f" {names}" if names else ""
         yield Line(name, f"{identity.role}{rights}{topics}", _end(identity.certificates))
 
 

@@ -20,12 +20,14 @@ import msgspec
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
+from offbeat_edge import dial
 from offbeat_edge.errors import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from offbeat_broker.plant import History
+    from offbeat_edge.config import Mqtt
 
 IN_FLIGHT = 100  # messages without an acknowledgement
 CONNECT_SECONDS = 30.0  # a broker that starts beside us may take a while
@@ -120,9 +122,7 @@ def encode(time_ms: int, sensors: tuple[str, ...], values: list[float]) -> bytes
 
 
 @contextmanager
-def connected(
-    host: str, port: int, *, topic: str, within_s: float = CONNECT_SECONDS
-) -> Iterator[Publisher]:
+def connected(mqtt: Mqtt, *, topic: str, within_s: float = CONNECT_SECONDS) -> Iterator[Publisher]:
     """Connect, yield a publisher, wait for what is in flight, disconnect.
 
     Raises
@@ -132,6 +132,12 @@ def connected(
     """
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id="")
     client.max_inflight_messages_set(IN_FLIGHT)
+    secured = dial.tls(mqtt)
+    if secured is not None:
+        client.tls_set_context(secured())
+    who = dial.broker(mqtt, max_payload_bytes=0)
+    if who.username:
+        client.username_pw_set(who.username, who.password)
     client.reconnect_delay_set(1, 5)
     up = threading.Event()
     answer: list[str] = []
@@ -141,12 +147,12 @@ def connected(
         up.set()
 
     client.on_connect = on_connect
-    client.connect_async(host, port, keepalive=KEEPALIVE_SECONDS)
+    client.connect_async(mqtt.host, mqtt.port, keepalive=KEEPALIVE_SECONDS)
     client.loop_start()
     try:
         if not up.wait(within_s) or not client.is_connected():
             got = answer[-1] if answer else "no answer"
-            raise LinkError(f"simulate: expected a broker at {host}:{port}, got {got}")
+            raise LinkError(f"simulate: expected a broker at {mqtt.host}:{mqtt.port}, got {got}")
         publisher = Publisher(client, topic=topic)
         yield publisher
         publisher.flush()

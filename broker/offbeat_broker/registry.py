@@ -51,6 +51,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     rights: Rights = ""
     topics: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()  # of a page: names and addresses it is reached under
     certificates: tuple[Issued, ...]
 
     @property

@@ -28,6 +28,8 @@ from offbeat_broker import faults, recording, schedule
 from offbeat_broker.plant import MAX_PUMPS, MIN_PERIOD_MS, Plant
 from offbeat_broker.publish import Pace, connected
 from offbeat_broker.signals import DAY_MS, HOUR_MS
+from offbeat_edge import dial
+from offbeat_edge.config import Mqtt
 from offbeat_edge.errors import ConfigError
 from offbeat_edge.schema import iso
 
@@ -56,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     to = parser.add_mutually_exclusive_group(required=True)
     to.add_argument("--out", type=Path, metavar="FILE", help="write .csv or .parquet")
-    to.add_argument("--mqtt", metavar="HOST[:PORT]", help="publish live")
+    to.add_argument(
+        "--mqtt", metavar="WHERE", help="publish live: HOST[:PORT], or a TOML file with [mqtt]"
+    )
     parser.add_argument("--pumps", type=int, default=3, help="how many (%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="decides everything (%(default)s)")
     parser.add_argument("--start", help=f"ISO 8601 with zone, or now (file: {EPOCH}, live: now)")
@@ -195,20 +199,17 @@ def _write(args: argparse.Namespace, plant: Plant, plan: list[Fault], span: Span
 
 
 def _publish(args: argparse.Namespace, plant: Plant, plan: list[Fault], span: Span) -> int:
-    host, _, port = args.mqtt.rpartition(":")
-    if not host:
-        host, port = args.mqtt, str(DEFAULT_PORT)
-    if not port.isdecimal() or "{asset}" not in args.topic:
-        raise ConfigError(
-            [f"--mqtt, --topic: expected HOST:PORT and {{asset}}, got {args.mqtt} and {args.topic}"]
-        )
+    mqtt = _broker(args.mqtt)
+    if "{asset}" not in args.topic:
+        raise ConfigError([f"--topic: expected {{asset}} in it, got {args.topic}"])
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     pace = Pace(speed_up=args.speed_up, stop=stop)
     sent = 0
-    with connected(host, int(port), topic=args.topic) as publisher:
-        print(f"publishing to {host}:{port}, {len(plan)} faults", file=sys.stderr, flush=True)
+    with connected(mqtt, topic=args.topic) as publisher:
+        where = f"{mqtt.host}:{mqtt.port}"
+        print(f"publishing to {where}, {len(plan)} faults", file=sys.stderr, flush=True)
         at, end = span.start_ms, span.duration_ms
         while not stop.is_set() and (end is None or at < span.start_ms + end):
             left = CHUNK_MS if end is None else min(CHUNK_MS, span.start_ms + end - at)
@@ -222,3 +223,19 @@ def _publish(args: argparse.Namespace, plant: Plant, plan: list[Fault], span: Sp
             at += chunk
     print(f"{sent} messages", file=sys.stderr)
     return 0
+
+
+def _broker(where: str) -> Mqtt:
+    """Read where to publish.
+
+    >>> _broker("plant:1884").port, _broker("plant").port
+    (1884, 1883)
+    """
+    if where.endswith(".toml"):
+        return dial.read_mqtt(Path(where))
+    host, _, port = where.rpartition(":")
+    if not host:
+        host, port = where, str(DEFAULT_PORT)
+    if not port.isdecimal():
+        raise ConfigError([f"--mqtt: expected HOST:PORT or a .toml file, got {where}"])
+    return Mqtt(host=host, port=int(port))

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offbeat_edge import subscriptions
+from offbeat_edge.config import Mqtt, check_mqtt, read_table, resolve_mqtt
 from offbeat_edge.errors import ConfigError
 from offbeat_edge.link import Broker, Link, tls_context
 from offbeat_edge.log import Log
+from offbeat_edge.strict import Reader
 from offbeat_edge.topics import Template
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from offbeat_edge.config import Log as LogTable
-    from offbeat_edge.config import Mqtt, Source
+    from offbeat_edge.config import Source
 
 PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
 SECRET_BYTES = 4096  # a password file is not longer
@@ -62,6 +64,22 @@ def link(
         held=() if held is None else subscriptions.load(held),
         remember=lambda names: None if held is None else subscriptions.save(held, names),
     )
+
+
+def read_mqtt(path: Path) -> Mqtt:
+    """Read the ``[mqtt]`` table of a file, as ``offbeat provision`` writes it.
+
+    Raises
+    ------
+    ConfigError : all that is wrong with it.
+    """
+    reader = Reader(path.name)
+    mqtt = reader.table(Mqtt, read_table(path).get("mqtt", {}), "mqtt")
+    if mqtt is not None:
+        check_mqtt(mqtt, reader)
+    if mqtt is None or reader.problems:
+        raise ConfigError(reader.problems)
+    return resolve_mqtt(mqtt, path.absolute().parent, client_id="")
 
 
 def broker(mqtt: Mqtt, *, max_payload_bytes: int) -> Broker:

@@ -4,7 +4,9 @@ and its Mosquitto configurations in a real Mosquitto.
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,8 +19,12 @@ import paho.mqtt.client as mqtt
 import pytest
 import yaml
 
-from offbeat_broker import access
+pytest.importorskip("cryptography", reason="the extra `provision` is not installed")
+
+from offbeat_broker import access, provision_command, provision_init, simulate_command
+from offbeat_console import settings
 from offbeat_edge import cli, config
+from offbeat_train import record_command, retrain_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,24 +43,68 @@ needs_openssl = pytest.mark.skipif(
 )
 
 
+OURS = set(SERVICES) - {"mosquitto", "prometheus"}
+ONCE = {"identities", "train"}
+
+
+def mounts(service: str) -> dict[str, str]:
+    """Return path in the container → volume or file."""
+    parts = [volume.split(":") for volume in SERVICES[service].get("volumes", [])]
+    return {part[1]: part[0] for part in parts}
+
+
+def parsed(module: Any, words: list[str]) -> argparse.Namespace:  # noqa: ANN401
+    parser = argparse.ArgumentParser()
+    module.add_arguments(parser)
+    return parser.parse_args(words)
+
+
 def test_the_stack_is_the_whole_loop() -> None:
-    assert set(SERVICES) == {"mosquitto", "train", "edge", "simulator", "recorder", "retrain"}
+    assert set(SERVICES) == {
+        "identities", "mosquitto", "train", "edge", "simulator", "recorder", "retrain", "console",
+        "prometheus",
+    }  # fmt: skip
 
 
 def test_every_build_and_mounted_file_exists() -> None:
-    for service in SERVICES.values():
+    for name, service in SERVICES.items():
         if "build" in service:
             assert (ROOT / service["build"]["dockerfile"]).is_file()
-        for volume in service.get("volumes", []):
-            source = volume.split(":")[0]
+        for source in mounts(name).values():
             assert source in STACK["volumes"] or (ROOT / source).is_file(), source
+    used = {source for name in SERVICES for source in mounts(name).values()}
+    assert set(STACK["volumes"]) <= used
 
 
 def test_the_daemon_waits_for_the_bundle_and_the_broker() -> None:
     waits = SERVICES["edge"]["depends_on"]
     assert waits["train"]["condition"] == "service_completed_successfully"
     assert waits["mosquitto"]["condition"] == "service_healthy"
-    assert "healthcheck" in SERVICES["mosquitto"]
+
+
+def test_what_stays_up_is_watched_and_what_runs_once_ends() -> None:
+    for name, service in SERVICES.items():
+        assert ("healthcheck" in service) == (name not in ONCE), name
+        assert (service["restart"] == "no") == (name in ONCE), name
+
+
+def test_every_container_is_read_only_bounded_and_without_privileges() -> None:
+    for name, service in SERVICES.items():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert not service["user"].startswith("0"), name
+        assert service["mem_limit"]
+        assert service["pids_limit"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_base_images_are_pinned_by_digest() -> None:
+    said = [SERVICES[name]["image"] for name in ("mosquitto", "prometheus")]
+    said += [line for path in ROOT.glob("*/Dockerfile") for line in path.read_text().splitlines()
+             if line.startswith("ARG PYTHON_IMAGE")]  # fmt: skip
+    assert len(said) == 5
+    for image in said:
+        assert re.search(r":[\d.v]+[a-z-]*@sha256:[0-9a-f]{64}", image), image
 
 
 def test_the_training_job_writes_the_bundle_that_the_daemon_reads() -> None:
@@ -62,76 +112,84 @@ def test_the_training_job_writes_the_bundle_that_the_daemon_reads() -> None:
     bundle = conf.models[0].bundle
     assert f"--out {bundle}" in SERVICES["train"]["command"][-1]
     folder = str(Path(bundle).parent)
-    for name in ("train", "edge"):
-        assert any(v.split(":")[1] == folder for v in SERVICES[name]["volumes"])
+    assert mounts("train")[folder] == mounts("edge")[folder] == mounts("retrain")[folder]
 
 
-def test_the_daemon_listens_where_the_simulator_speaks() -> None:
+def test_everybody_meets_at_one_broker_that_knows_them_all() -> None:
     conf = config.load(ROOT / "edge/examples/compose.toml", {})
-    words = SERVICES["simulator"]["command"]
-    assert words[words.index("--mqtt") + 1] == f"{conf.mqtt.host}:{conf.mqtt.port}"
-    assert conf.sources[0].topic == "plant/{asset}"
-    assert conf.mqtt.host in SERVICES
+    page = settings.load(ROOT / "console/examples/compose.toml", {})
+    assert conf.mqtt.host == page.mqtt.host == "mosquitto"
+    assert conf.mqtt.port == page.mqtt.port == provision_init.DEFAULT_PORT
+    said = SERVICES["identities"]["command"][-1].replace("$$at", "/site/plant")
+    acts = re.findall(r"offbeat provision (.*)", said)
+    for act in acts:
+        parsed(provision_command, shlex.split(act))
+    assert f"--host {conf.mqtt.host}" in acts[0]
+    assert {act.split()[0] for act in acts} == {
+        "init", "gateway", "source", "trainer", "console", "page", "person",
+    }  # fmt: skip
+    assert f"gateway /site/plant {conf.gateway.id}" in said
+
+
+def test_a_container_has_no_keys_but_its_own() -> None:
+    held = {name: mounts(name)["/keys"] for name in SERVICES if "/keys" in mounts(name)}
+    assert held == {
+        "edge": "keys-gw1", "simulator": "keys-simulator", "recorder": "keys-recorder",
+        "console": "keys-console",
+    }  # fmt: skip
+    assert [name for name in SERVICES if "site" in mounts(name).values()] == ["identities"]
 
 
 def test_the_state_outlives_the_container() -> None:
     conf = config.load(ROOT / "edge/examples/compose.toml", {})
-    assert f"edge-state:{conf.gateway.state_dir}" in SERVICES["edge"]["volumes"]
-
-
-def test_our_containers_are_read_only_and_without_privileges() -> None:
-    for name in ("train", "edge", "recorder", "retrain"):
-        assert SERVICES[name]["read_only"] is True
-        assert SERVICES[name]["cap_drop"] == ["ALL"]
-    assert all(port.startswith("127.0.0.1:") for port in SERVICES["mosquitto"]["ports"])
+    page = settings.load(ROOT / "console/examples/compose.toml", {})
+    assert mounts("edge")[conf.gateway.state_dir] == "edge-state"
+    assert mounts("console")[page.console.state_dir] == "console-state"
 
 
 def test_every_command_in_the_stack_exists() -> None:
-    said = [SERVICES["edge"]["command"][0], SERVICES["simulator"]["command"][0]]
-    said += re.findall(r"offbeat ([a-z-]+)", SERVICES["train"]["command"][-1])
+    said = [SERVICES[name]["command"][0] for name in ("edge", "simulator")]
+    for name in OURS - {"edge", "simulator"}:
+        said += re.findall(r"offbeat ([a-z-]+)", " ".join(SERVICES[name]["command"]))
+    assert set(said) == {
+        "console", "fit", "provision", "record", "retrain", "run", "simulate",
+    }  # fmt: skip
     assert set(said) <= set(cli.COMMANDS)
-    assert len(said) == 4
 
 
 def test_recorder_and_retraining_job_share_the_lake_and_their_options_are_accepted() -> None:
-    import argparse  # noqa: PLC0415
-
-    from offbeat_train import record_command, retrain_command  # noqa: PLC0415
-
     recorder, job = SERVICES["recorder"], SERVICES["retrain"]
-    parser = argparse.ArgumentParser()
-    record_command.add_arguments(parser)
-    recorded = parser.parse_args(recorder["command"][2:])
-    parser = argparse.ArgumentParser()
-    retrain_command.add_arguments(parser)
-    line = next(line for line in job["command"][-1].splitlines() if "offbeat" in line)
-    retrained = parser.parse_args(line.split()[2:])
+    recorded = parsed(record_command, recorder["command"][2:])
+    words = re.search(r"offbeat retrain (.*?) \|\|", job["command"][-1], flags=re.DOTALL)
+    assert words is not None
+    retrained = parsed(retrain_command, words[1].replace("\\\n", " ").split())
     assert retrained.lake == recorded.lake
-    for service, path in (
-        (recorder, recorded.lake),
-        (job, retrained.lake),
-        (job, str(retrained.registry)),
-        (job, str(retrained.champion.parent)),
-    ):
-        assert any(volume.split(":")[1] == path for volume in service["volumes"])
+    assert mounts("recorder")[recorded.lake] == mounts("retrain")[retrained.lake]
+    assert str(retrained.registry) in mounts("retrain")
     assert recorder["environment"]["OFFBEAT_GATEWAY__ID"] == "recorder"
 
 
 def test_the_simulators_own_options_are_accepted() -> None:
-    import argparse  # noqa: PLC0415
-
-    from offbeat_broker import simulate_command  # noqa: PLC0415
-
-    parser = argparse.ArgumentParser()
-    simulate_command.add_arguments(parser)
-    parser.parse_args(SERVICES["simulator"]["command"][1:])
+    live = parsed(simulate_command, SERVICES["simulator"]["command"][1:])
+    assert live.mqtt in mounts("simulator")
     line = next(
         line for line in SERVICES["train"]["command"][-1].splitlines() if "simulate" in line
     )
-    parser.parse_args(line.split()[2:])
+    parsed(simulate_command, line.replace('"$$HISTORY"', "7d").split()[2:])
 
 
-@pytest.mark.parametrize("dockerfile", ["edge/Dockerfile", "train/Dockerfile"])
+def test_prometheus_reads_the_daemon_and_its_rules() -> None:
+    conf = config.load(ROOT / "edge/examples/compose.toml", {})
+    scrape = yaml.safe_load((ROOT / "edge/prometheus/compose.yml").read_text())
+    target = scrape["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target == [f"edge:{conf.metrics.port}"]
+    rules = f"/etc/prometheus/{scrape['rule_files'][0]}"
+    assert rules in mounts("prometheus")
+
+
+@pytest.mark.parametrize(
+    "dockerfile", ["edge/Dockerfile", "train/Dockerfile", "console/Dockerfile"]
+)
 def test_images_do_not_run_as_root_and_copy_what_exists(dockerfile: str) -> None:
     lines = (ROOT / dockerfile).read_text().splitlines()
     assert any(re.fullmatch(r"USER [1-9]\d*:[1-9]\d*", line) for line in lines)
@@ -210,12 +268,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 @needs_mosquitto
-@pytest.mark.parametrize("name", ["mosquitto.conf", "compose.conf"])
-def test_more_than_a_thousand_messages_wait_for_an_absent_daemon(name: str, folder: Path) -> None:
+def test_more_than_a_thousand_messages_wait_for_an_absent_daemon(folder: Path) -> None:
     """Mosquitto's defaults keep 1,000 and drop the rest of what they acknowledged."""
     port, count = free_port(), 1500
     conf = folder / "m.conf"
-    conf.write_text(placed(name, folder, port))
+    conf.write_text(placed("mosquitto.conf", folder, port))
     session = ("-i", "gw", "-c", "-t", "plant/#")
     with mosquitto(conf, port):
         assert sub(port, *session, "-E").returncode == 0
@@ -228,9 +285,8 @@ def test_more_than_a_thousand_messages_wait_for_an_absent_daemon(name: str, fold
     assert got.stdout == lines
 
 
-@pytest.mark.parametrize("name", ["mosquitto.conf", "compose.conf"])
-def test_queues_are_bounded_by_bytes_as_provisions_are(name: str) -> None:
-    lines = (MOSQUITTO / name).read_text().splitlines()
+def test_queues_are_bounded_by_bytes_as_provisions_are() -> None:
+    lines = (MOSQUITTO / "mosquitto.conf").read_text().splitlines()
     assert f"max_queued_messages {access.MAX_QUEUED}" in lines
 
 
@@ -333,8 +389,11 @@ def test_the_tls_listener_knows_its_clients_and_holds_them_to_the_acl(folder: Pa
 
 
 def test_ci_scripts_are_valid_shell() -> None:
-    for name in ("run", "runtimes"):
+    for path in (
+        ".ci/run", ".ci/runtimes", ".ci/containers", ".ci/device", "install-device.sh",
+        "tests/containers/up.sh",
+    ):  # fmt: skip
         done = subprocess.run(
-            ["bash", "-n", ROOT / ".ci" / name], capture_output=True, text=True, check=False
+            ["bash", "-n", ROOT / path], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr

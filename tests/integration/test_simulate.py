@@ -18,6 +18,7 @@ from offbeat_broker.plant import SENSORS, Plant
 from offbeat_broker.publish import Pace, connected
 from offbeat_broker.signals import HOUR_MS
 from offbeat_edge.cli import main
+from offbeat_edge.config import Mqtt
 from offbeat_edge.errors import LinkError
 
 if TYPE_CHECKING:
@@ -150,7 +151,10 @@ def test_pace_follows_the_clock_it_is_given() -> None:
 def test_a_stopped_pace_sends_no_more() -> None:
     stop = threading.Event()
     stop.set()
-    with embedded.running() as port, connected("127.0.0.1", port, topic="p/{asset}") as publisher:
+    with (
+        embedded.running() as port,
+        connected(Mqtt(host="127.0.0.1", port=port), topic="p/{asset}") as publisher,
+    ):
         history = Plant(seed=1).history(start_ms=0, duration_ms=60_000, period_ms=10_000)
         assert publisher.send(history, Pace(speed_up=1.0, stop=stop)) == 0
 
@@ -185,6 +189,6 @@ def test_a_missing_broker_is_told() -> None:
         port = silent.getsockname()[1]
     with (
         pytest.raises(LinkError, match=f"expected a broker at 127.0.0.1:{port}"),
-        connected("127.0.0.1", port, topic="p/{asset}", within_s=0.5),
+        connected(Mqtt(host="127.0.0.1", port=port), topic="p/{asset}", within_s=0.5),
     ):
         pass

@@ -224,8 +224,11 @@ class Browser:
         self.driver.execute_cdp_cmd(command, arguments)  # type: ignore[attr-defined]
 
 
-def chromium(folder: Path) -> WebDriver:
-    """Start Debian's Chromium with a profile of its own; skip where there is none."""
+def chromium(folder: Path, *, own_authority: bool = False) -> WebDriver:
+    """Start Debian's Chromium with a profile of its own; skip where there is none.
+
+    ``own_authority``: it takes certificates of an authority that it does not know.
+    """
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if program is None or driver is None:
         pytest.skip("chromium and chromedriver are not installed; .ci/run installs them")
@@ -234,6 +237,7 @@ def chromium(folder: Path) -> WebDriver:
     options.binary_location = program
     for flag in (*FLAGS, f"--user-data-dir={folder}", f"--window-size={SIZE[0]},{SIZE[1]}"):
         options.add_argument(flag)
+    options.accept_insecure_certs = own_authority
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(executable_path=driver, log_output=os.devnull)
     made: WebDriver = webdriver.Chrome(options=options, service=service)

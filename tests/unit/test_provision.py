@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("cryptography", reason="the extra `provision` is not installed")
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from offbeat_broker import provision, provision_init, provision_status, registry
 from offbeat_broker.authority import LIFE, revoked_serials
@@ -237,3 +238,22 @@ def test_status_warns_before_the_end_and_says_what_to_do(site: Path) -> None:
     assert [line.split(":")[0] for line in warnings(800)] == ["server"]
     provision.revoke(site, "gw1", superseded=False, now=NOW)
     assert [line.split(":")[0] for line in warnings(9000)] == ["authority", "server"]
+
+
+def test_a_pages_certificate_serves_its_hosts_and_opens_nothing_at_the_broker(
+    tmp_path: Path,
+) -> None:
+    site = tmp_path / "site"
+    provision_init.init(site, hosts=["broker.plant"], port=8883, now=NOW)
+    with pytest.raises(ConfigError, match="expected --host"):
+        provision.admit(site, "hall", role="page", now=NOW)
+    provision.admit(site, "hall", role="page", now=NOW, hosts=["hall.plant", "10.0.0.7"])
+    provision.renew(site, "hall", now=NOW)
+    cert = x509.load_pem_x509_certificate((site / "page/hall/cert.pem").read_bytes())
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["hall.plant"]
+    use = cert.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(use) == [ExtendedKeyUsageOID.SERVER_AUTH]
+    assert "hall" not in (site / "broker/acl").read_text()
+    with pytest.raises(ConfigError, match=r"expected the hosts .* got other.plant"):
+        provision.admit(site, "hall", role="page", now=NOW, hosts=["other.plant"])

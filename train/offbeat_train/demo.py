@@ -27,6 +27,7 @@ from offbeat_broker.plant import Plant
 from offbeat_broker.publish import Pace, connected
 from offbeat_broker.signals import DAY_MS, HOUR_MS
 from offbeat_edge.bundle import load
+from offbeat_edge.config import Mqtt
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.schema import iso
 from offbeat_train import demo_console, demo_report
@@ -258,7 +259,7 @@ class Demo:
 
     def _publish(self, port: int, faults: list[Truth], listener: Listener) -> int:
         pace = _Announcer(faults, self._announce, listener)
-        with connected("127.0.0.1", port, topic="plant/{asset}") as publisher:
+        with connected(Mqtt(host="127.0.0.1", port=port), topic="plant/{asset}") as publisher:
             sent = publisher.send(self._live_data, pace)
             publisher.flush()
         self._say(f"{sent} messages published")

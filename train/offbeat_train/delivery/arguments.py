@@ -6,10 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import config as configs
-from offbeat_edge.config import Mqtt
-from offbeat_edge.errors import ConfigError
-from offbeat_edge.strict import Reader
+from offbeat_edge import dial
 from offbeat_train.delivery.broker import connected
 from offbeat_train.delivery.keyring import PASSPHRASE_MIN, KeyRing, passphrase
 from offbeat_train.delivery.push import push
@@ -17,6 +14,8 @@ from offbeat_train.delivery.repository import Repository
 
 if TYPE_CHECKING:
     import argparse
+
+    from offbeat_edge.config import Mqtt
 
 KEYS = "keys"  # below the repository's folder: private, never served
 
@@ -66,26 +65,9 @@ def send(found: Repository, folder: Path, mqtt_file: Path | None) -> int:
     """Send the committed state to the broker, if there is one; return the messages."""
     if mqtt_file is None:
         return 0
-    mqtt = read_mqtt(mqtt_file)
+    mqtt = dial.read_mqtt(mqtt_file)
     with connected(mqtt) as wire:
         return push(found, wire, ledger=ledger(folder, mqtt))
-
-
-def read_mqtt(path: Path) -> Mqtt:
-    """Read the ``[mqtt]`` table of a file, as ``offbeat provision`` writes it.
-
-    Raises
-    ------
-    ConfigError : all that is wrong with it.
-    """
-    table = configs.read_table(path)
-    reader = Reader(path.name)
-    mqtt = reader.table(Mqtt, table.get("mqtt", {}), "mqtt")
-    if mqtt is not None:
-        configs.check_mqtt(mqtt, reader)
-    if mqtt is None or reader.problems:
-        raise ConfigError(reader.problems)
-    return configs.resolve_mqtt(mqtt, path.absolute().parent, client_id="")
 
 
 def now_ms(found: Repository) -> int:

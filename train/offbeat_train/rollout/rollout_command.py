@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offbeat_edge import bundle as bundles
+from offbeat_edge import dial
 from offbeat_edge.errors import DeliveryError
 from offbeat_train.delivery import arguments
 from offbeat_train.delivery.broker import connected
@@ -148,6 +149,6 @@ class _Connected:
 
 @contextmanager
 def _fleet(args: argparse.Namespace) -> Iterator[_Connected]:
-    mqtt = arguments.read_mqtt(args.mqtt)
+    mqtt = dial.read_mqtt(args.mqtt)
     with connected(mqtt) as wire:
         yield _Connected(args, wire, arguments.ledger(args.repository, mqtt))
