@@ -41,6 +41,7 @@ COMMANDS = {
     "record": Command("offbeat_train.record_command", "the fleet's history, into a lake", "train"),
     "import": Command("offbeat_train.import_command", "recorded history, into a lake", "train"),
     "explain": Command("offbeat_train.explain_command", "an alert, run again", "train"),
+    "init": Command("offbeat_edge.init.init_command", "a configuration, from what is heard"),
     "inspect": Command("offbeat_edge.inspect_command", "explain a bundle"),
     "check-config": Command("offbeat_edge.check_command", "all problems of a configuration"),
     "run": Command("offbeat_edge.run_command", "the daemon"),

@@ -37,8 +37,8 @@ def add_broker_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key-file", help="its key (PEM)")
 
 
-def courier_of(args: argparse.Namespace) -> Courier:
-    """Return who brings messages there; ConfigError says all that is wrong."""
+def mqtt_of(args: argparse.Namespace) -> Mqtt:
+    """Return which broker is meant and how it is reached; ConfigError says all that is wrong."""
     reader = Reader(args.config.name if args.config else "arguments")
     table = read_table(args.config).get("mqtt", {}) if args.config else {}
     mqtt = reader.table(Mqtt, table, "mqtt") or Mqtt()
@@ -51,6 +51,12 @@ def courier_of(args: argparse.Namespace) -> Courier:
     check_mqtt(mqtt, reader)
     if reader.problems:
         raise ConfigError(reader.problems)
+    return mqtt
+
+
+def courier_of(args: argparse.Namespace) -> Courier:
+    """Return who brings messages there; ConfigError says all that is wrong."""
+    mqtt = mqtt_of(args)
     return Courier(
         broker=dial.broker(mqtt, max_payload_bytes=MAX_PAYLOAD_BYTES),
         protocol=mqtt.protocol,

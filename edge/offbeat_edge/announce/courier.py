@@ -1,4 +1,4 @@
-"""One message to the broker, and certainty that it took it; or a look at what it retains.
+"""One message to the broker, and certainty that it took it; or a look at what it has.
 
 For commands a person types: connect, publish at QoS 1, wait for the
 broker's word, leave.  Nothing is queued for later.
@@ -19,14 +19,15 @@ from offbeat_edge.mqtt_session import UNSUPPORTED_VERSION, Session
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from offbeat_edge.mqtt_session import Broker
+    from offbeat_edge.mqtt_session import Broker, Message
 
 PATIENCE_S = 10.0  # for CONNACK and PUBACK together
 LOOK_S = 3.0  # for retained messages to come
 FLUSH_S = 0.05  # one look at the socket
 MAX_READ = 500  # messages of one look
+MAX_HEARD = 50_000  # messages kept of a longer one
 VERSIONS: dict[str, tuple[str, ...]] = {"auto": ("5", "3.1.1")}
 
 
@@ -39,6 +40,7 @@ class Courier:
     protocol : "auto" tries 5, then 3.1.1.
     tls : makes the TLS context, None for a clear connection.
     monotonic : seconds.
+    wall_ms : the wall clock, ms.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Courier:
         protocol: str = "auto",
         tls: Callable[[], ssl.SSLContext] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        self._wall_ms = wall_ms
         self._broker = broker
         self._versions = VERSIONS.get(protocol, (protocol,))
         self._tls = tls
@@ -66,8 +70,31 @@ class Courier:
     def find(self, name: str, wanted: Callable[[bytes], bool]) -> bytes | None:
         """Return the first retained message under a filter that is ``wanted``, None for none."""
         found: list[bytes] = []
-        self._go(lambda session: self._look(session, name, wanted, found), name)
+
+        def take(messages: list[Message]) -> bool:
+            found.extend(m.payload for m in messages if m.retain and wanted(m.payload))
+            return bool(found)
+
+        self._go(lambda session: self._listen(session, [name], LOOK_S, take), name)
         return found[0] if found else None
+
+    def hear(self, filters: Sequence[str], *, seconds: float) -> list[tuple[Message, int]]:
+        """Return what comes under filters meanwhile, the first `MAX_HEARD`, each with its time.
+
+        The time is that of the wall clock, ms.
+
+        Raises
+        ------
+        LinkError : the broker was not reached, or refused us or all filters.
+        """
+        heard: list[tuple[Message, int]] = []
+
+        def take(messages: list[Message]) -> bool:
+            heard.extend((message, self._wall_ms()) for message in messages)
+            return len(heard) >= MAX_HEARD
+
+        self._go(lambda session: self._listen(session, filters, seconds, take), filters[0])
+        return heard[:MAX_HEARD]
 
     def _go(self, errand: Callable[[Session], str | None], what: str) -> str:
         """Do an errand in a session of the first version that the broker speaks."""
@@ -95,19 +122,24 @@ class Courier:
                     return refusal
         return session.ended or f"no answer within {PATIENCE_S:.0f} s"
 
-    def _look(
-        self, session: Session, name: str, wanted: Callable[[bytes], bool], found: list[bytes]
+    def _listen(
+        self,
+        session: Session,
+        filters: Sequence[str],
+        seconds: float,
+        take: Callable[[list[Message]], bool],
     ) -> str | None:
+        """Give what comes to ``take`` until that has enough; return what went wrong."""
         asked = False
-        for _ in self._moves(session, LOOK_S):
+        for _ in self._moves(session, seconds):
             if session.accepted and not asked:
-                session.subscribe([(name, 0)])
+                session.subscribe([(name, 0) for name in filters])
                 asked = True
-            found += [m.payload for m in session.inbox if m.retain and wanted(m.payload)]
+            enough = take(session.inbox)
             session.inbox.clear()
-            if found:
+            if enough:
                 return None
-        return session.ended or (None if asked else f"no answer within {LOOK_S:.0f} s")
+        return session.ended or (None if asked else f"no answer within {seconds:.0f} s")
 
     def _moves(self, session: Session, seconds: float) -> Iterator[None]:
         """Move a session on until it ends or its time is over."""
