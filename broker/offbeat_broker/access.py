@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["gateway", "source", "trainer", "person", "console", "page"]
+Role = Literal["gateway", "source", "trainer", "person", "console", "page", "bridge"]
 Rights = Literal["", "viewer", "operator"]
 
 ROOT = "offbeat"
@@ -53,8 +53,9 @@ _OPERATOR = (
     "write offbeat/fleet/feedback/#",
     "write offbeat/fleet/maintenance/#",
 )
-# What a role may do; {name} is the identity.  A gateway does not write its
-# own cmd: a thief of its key could leave a retained command to its successor.
+# What a role may do; {name} is the identity, {gateway} each that a bridge brings.
+# A gateway does not write its own cmd: a thief of its key could leave a retained
+# command to its successor.
 GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
     ("gateway", ""): (
         "read offbeat/{name}/#",
@@ -72,6 +73,17 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write homeassistant/device/offbeat-{name}/+/config",
     ),
     ("source", ""): (),
+    ("bridge", ""): (
+        "read offbeat/fleet/#",
+        "read offbeat/{gateway}/cmd/#",
+        "write offbeat/{gateway}/status",
+        "write offbeat/{gateway}/health",
+        "write offbeat/{gateway}/errors",
+        "write offbeat/{gateway}/shards",
+        "write offbeat/{gateway}/asset/#",
+        "write offbeat/{gateway}/result/#",
+        "write offbeat/{gateway}/rollout/#",
+    ),
     ("page", ""): (),  # a web server's certificate: no broker takes it from a client
     ("trainer", ""): (
         "read #",
@@ -85,7 +97,7 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
     ("console", "operator"): _OPERATOR,
 }
 DEFAULT_RIGHTS: dict[Role, Rights] = {"person": "viewer", "console": "viewer"}
-TOPIC_ACCESS: dict[Role, str] = {"gateway": "read", "source": "write"}
+TOPIC_ACCESS: dict[Role, str] = {"gateway": "read", "source": "write", "bridge": "write"}
 
 
 class Access(NamedTuple):
@@ -93,7 +105,8 @@ class Access(NamedTuple):
 
     role: Role
     rights: Rights = ""
-    topics: tuple[str, ...] = ()  # a gateway reads these sensor topics, a source writes them
+    topics: tuple[str, ...] = ()  # a gateway reads these sensor topics, the others write them
+    gateways: tuple[str, ...] = ()  # that a bridge brings
 
 
 def check_name(name: str) -> str | None:
@@ -134,10 +147,17 @@ def acl(everyone: Mapping[str, Access]) -> str:
 
 
 def _block(name: str, access: Access) -> str:
-    rules = [rule.format(name=name) for rule in GRANTS[access.role, access.rights]]
+    return "\n".join(("", f"user {name}", *(f"topic {rule}" for rule in _rules(name, access)), ""))
+
+
+def _rules(name: str, access: Access) -> list[str]:
+    """Return ``read TOPIC`` and ``write TOPIC``, each once."""
+    grants = GRANTS[access.role, access.rights]
+    everyone = access.gateways or ("",)
+    rules = [rule.format(name=name, gateway=one) for one in everyone for rule in grants]
     if access.role in TOPIC_ACCESS:
         rules += [f"{TOPIC_ACCESS[access.role]} {topic}" for topic in access.topics]
-    return "\n".join(("", f"user {name}", *(f"topic {rule}" for rule in rules), ""))
+    return list(dict.fromkeys(rules))
 
 
 def mosquitto_conf(*, port: int) -> str:
@@ -156,6 +176,32 @@ def mqtt_toml(*, gateway: str, host: str, port: int) -> str:
     """Return the [mqtt] table of a gateway's configuration."""
     return _TOML.format(gateway=gateway, host=host, port=port)
 
+
+def bridge_conf(*, name: str, host: str, port: int, access: Access) -> str:
+    """Return what a plant's Mosquitto needs to bring its gateways to this broker."""
+    rules = [rule.split(" ", 1) for rule in _rules(name, access)]
+    ways = "".join(f"topic {topic} {_WAYS[verb]} 1\n" for verb, topic in rules)
+    return _BRIDGE.format(name=name, host=host, port=port, ways=ways)
+
+
+_WAYS = {"write": "out", "read": "in"}
+_BRIDGE = """\
+# Append to the plant's own mosquitto.conf, with ca.pem, cert.pem and key.pem in the folder bridge/
+# beside it.  What cannot be sent waits there, within max_queued_bytes, and survives a restart.
+connection {name}
+address {host}:{port}
+remote_clientid {name}
+bridge_protocol_version mqttv50
+bridge_cafile bridge/ca.pem
+bridge_certfile bridge/cert.pem
+bridge_keyfile bridge/key.pem
+bridge_tls_version tlsv1.2
+cleansession false
+notifications false
+try_private true
+keepalive_interval 30
+restart_timeout 1 30
+{ways}"""
 
 _CONF = """\
 # Written once by offbeat provision; yours to edit.  Start it with ./start, or

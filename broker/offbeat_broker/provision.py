@@ -11,6 +11,7 @@ The folder::
     authority/             the authority's key: stays here
     broker/                for the broker's machine: configuration, ACL, list, server/
     gateway/gw1/           for gw1: ca.pem cert.pem key.pem mqtt.toml
+    bridge/plant1/         for a plant's own broker: the three and bridge.conf
     superseded/            what renew replaced
 """
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from offbeat_broker.access import Rights, Role
     from offbeat_broker.registry import Issued
 
+NEED_TOPICS = ("gateway", "source")
 SERVER = "server"  # what renew calls the broker's own certificate
 _NOT_SERVER = (
     "server: clients read no revocation list; renew it, and if its key was stolen"
@@ -50,34 +52,45 @@ def admit(
     now: datetime,
     rights: Rights = "",
     topics: Sequence[str] = (),
+    gateways: Sequence[str] = (),
     hosts: Sequence[str] = (),
 ) -> list[str]:
     """Issue an identity's first certificate, or change what an existing one may do.
 
-    Empty ``rights`` and ``topics`` leave an existing identity as it is; ``hosts``
-    stand in the certificate, for which another name is another identity.
+    Empty ``rights``, ``topics`` and ``gateways`` leave an existing identity as
+    it is; ``hosts`` stand in the certificate, for which another name is
+    another identity.
     """
     with registry.locked(_existing(folder)):
         book = registry.load(folder)
-        problems = [p for p in (access.check_name(name), *map(access.check_filter, topics)) if p]
+        names = map(access.check_name, (name, *gateways))
+        problems = [p for p in (*names, *map(access.check_filter, topics)) if p]
         known = book.identities.get(name)
         if known is not None and known.role != role:
             problems.append(f"{name}: expected a name not in use, it is a {known.role}")
-        if known is None and role in access.TOPIC_ACCESS and not topics:
+        if known is None and role in NEED_TOPICS and not topics:
             problems.append(f"{name}: expected --topic, the sensor topics of this {role}")
+        if known is None and role == "bridge" and not gateways:
+            problems.append(f"{name}: expected --gateway, each that it brings")
         problems += _wrong_hosts(name, known, role, hosts)
         if problems:
             raise ConfigError(problems)
         if known is None:
             rights = rights or access.DEFAULT_RIGHTS.get(role, "")
             identity = Identity(
-                role=role, rights=rights, topics=tuple(topics), hosts=tuple(hosts), certificates=()
-            )
+                role=role, rights=rights, topics=tuple(topics), gateways=tuple(gateways),
+                hosts=tuple(hosts), certificates=(),
+            )  # fmt: skip
             return _issue(folder, book, name, identity, now)
-        wanted = changed(known, rights=rights or known.rights, topics=tuple(topics) or known.topics)
+        wanted = changed(
+            known, rights=rights or known.rights, topics=tuple(topics) or known.topics,
+            gateways=tuple(gateways) or known.gateways,
+        )  # fmt: skip
         if wanted != known:
             book = _with(book, name, wanted)
             registry.save(folder, book)
+            for file, text in _papers(book, name, wanted).items():
+                registry.replace(folder / wanted.role / name / file, text)
         lines = [_told(name, wanted), *_missing(folder, name, wanted)]
         lines[0] += ", already here" if wanted == known else ", changed"
         return lines + update(folder, book, _authority(folder), now)
@@ -134,15 +147,24 @@ def _issue(folder: Path, book: Registry, name: str, identity: Identity, now: dat
         "cert.pem": pair.certificate,
         "key.pem": pair.key,
     }
-    if identity.role == "gateway":
-        text = access.mqtt_toml(gateway=name, host=book.hosts[0], port=book.port)
-        files["mqtt.toml"] = text.encode()
+    files |= _papers(book, name, identity)
     registry.place(place, files, aside=folder / "superseded" / f"{name}-{len(before)}")
     lines = [f"{_told(name, identity)}, until {_day(pair.not_after)}: {place}"]
     valid = _valid(before)
     if valid:
         lines.append(f"{name}: {valid} older valid, revoke --superseded ends that")
     return lines + update(folder, book, authority, now)
+
+
+def _papers(book: Registry, name: str, identity: Identity) -> dict[str, bytes]:
+    """Return what goes with the certificate: how its owner is to be configured."""
+    host = book.hosts[0]
+    if identity.role == "gateway":
+        return {"mqtt.toml": access.mqtt_toml(gateway=name, host=host, port=book.port).encode()}
+    if identity.role == "bridge":
+        text = access.bridge_conf(name=name, host=host, port=book.port, access=identity.access)
+        return {"bridge.conf": text.encode()}
+    return {}
 
 
 def _renew_server(folder: Path, book: Registry, now: datetime) -> list[str]:
@@ -197,8 +219,8 @@ def _wrong_hosts(name: str, known: Identity | None, role: Role, hosts: Sequence[
 
 def _told(name: str, identity: Identity) -> str:
     verb = {"read": "reads", "write": "writes"}.get(access.TOPIC_ACCESS.get(identity.role, ""))
-    topics = f", {verb} {', '.join(identity.topics)}" if verb else ""
-    who = identity.rights or ", ".join(identity.hosts)
+    topics = f", {verb} {', '.join(identity.topics)}" if verb and identity.topics else ""
+    who = identity.rights or ", ".join((*identity.hosts, *identity.gateways))
     rights = f", {who}" if who else ""
     revoked = "" if identity.admitted else ", revoked"
     return f"{name}: {identity.role}{rights}{topics}{revoked}"

@@ -5,6 +5,7 @@
   offbeat provision source DIR plc7 --topic 'plant/hall7/#'
   offbeat provision person DIR ana --rights operator
   offbeat provision trainer DIR nightly
+  offbeat provision bridge DIR plant1 --gateway gw1
   offbeat provision page DIR console-page --host console.plant
   offbeat provision status DIR
 
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for role in _PEOPLE:
         act = _act(acts, role, "reads all; operators send commands and feedback", named=True)
         act.add_argument("--rights", choices=("viewer", "operator"), help="viewer for a new one")
+    bridge = _act(acts, "bridge", "brings a plant's gateways to this broker", named=True)
+    bridge.add_argument("--gateway", action="append", default=[], help="its id; repeatable")
+    bridge.add_argument("--topic", action="append", default=[], help="samples too; repeatable")
     page = _act(acts, "page", "a certificate for the console's page (HTTPS)", named=True)
     page.add_argument(
         "--host", action="append", default=[], help="name or address of the page; repeatable"
@@ -97,6 +101,7 @@ def _lines(args: argparse.Namespace, now: datetime) -> list[str]:
         now=now,
         rights=getattr(args, "rights", None) or "",
         topics=getattr(args, "topic", ()),
+        gateways=getattr(args, "gateway", ()),
         hosts=getattr(args, "host", ()),
     )
 

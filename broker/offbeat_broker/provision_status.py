@@ -56,7 +56,7 @@ def _lines(book: Registry) -> Iterator[Line]:
     yield Line("server", ", ".join(book.hosts), _end(book.server))
     for name, identity in sorted(book.identities.items()):
         rights = f" ({identity.rights})" if identity.rights else ""
-        names = ", ".join((*identity.topics, *identity.hosts))
+        names = ", ".join((*identity.gateways, *identity.topics, *identity.hosts))
         topics = f" {names}" if names else ""
         yield Line(name, f"{identity.role}{rights}{topics}", _end(identity.certificates))
 

@@ -51,6 +51,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     rights: Rights = ""
     topics: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()  # that a bridge brings
     hosts: tuple[str, ...] = ()  # of a page: names and addresses it is reached under
     certificates: tuple[Issued, ...]
 
@@ -62,7 +63,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def access(self) -> Access:
         """What the broker is told of it."""
-        return Access(self.role, self.rights, self.topics)
+        return Access(self.role, self.rights, self.topics, self.gateways)
 
 
 class Registry(msgspec.Struct, frozen=True, kw_only=True):

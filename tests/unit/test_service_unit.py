@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "edge" / "systemd" / "offbeat.service"
+ROOT = Path(__file__).parents[2]
+UNIT = ROOT / "edge" / "systemd" / "offbeat.service"
+UNITS = [UNIT, ROOT / "console" / "systemd" / "offbeat-console.service"]
 EXPOSURE = 1.5  # of 10; what `systemd-analyze security` may say at most
 
 needs_systemd = pytest.mark.skipif(
@@ -18,22 +20,24 @@ needs_systemd = pytest.mark.skipif(
 
 
 @needs_systemd
-def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    unit = tmp_path / "offbeat.service"
-    unit.write_text(UNIT.read_text().replace("/usr/local/bin/offbeat", "/bin/true"))
+@pytest.mark.parametrize("shipped", UNITS, ids=lambda path: path.stem)
+def test_systemd_understands_every_line(shipped: Path, tmp_path: Path) -> None:
+    unit = tmp_path / shipped.name
+    unit.write_text(shipped.read_text().replace("/usr/local/bin/offbeat", "/bin/true"))
     done = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )
-    assert [line for line in done.stderr.splitlines() if "offbeat.service" in line] == []
+    assert [line for line in done.stderr.splitlines() if shipped.name in line] == []
 
 
 @needs_systemd
-def test_the_exposure_stays_low() -> None:
+@pytest.mark.parametrize("shipped", UNITS, ids=lambda path: path.stem)
+def test_the_exposure_stays_low(shipped: Path) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", shipped],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    found = re.search(r"exposure level for offbeat.service: ([0-9.]+)", done.stdout)
+    found = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
     if found is None:
         pytest.skip("this systemd cannot judge a unit offline")
     assert float(found[1]) <= EXPOSURE
