@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from offbeat_edge.control import SCHEMA, Feedback, Id, Maintenance, Rename, Schema
+from offbeat_edge.control import SCHEMA, Feedback, Id, Maintenance, Recalibrate, Rename, Schema
 from offbeat_edge.schema import Reject
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from offbeat_edge.control import Control
     from offbeat_edge.durable import Durable
     from offbeat_edge.link import Message
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.voice import Topics
-    from offbeat_edge.watch import Outputs
 
 ROOT = "offbeat/"
 FLEET = "offbeat/fleet"
@@ -110,6 +110,7 @@ class Commands:
             "feedback": Verb(Feedback, self._control),
             "maintenance": Verb(Maintenance, self._control),
             "rename": Verb(Rename, self._control),
+            "recalibrate": Verb(Recalibrate, self._control),
         }
 
     def add(self, name: str, verb: Verb) -> None:

@@ -131,12 +131,18 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     assets: tuple[Text, ...] = ("*",)  # glob patterns; the first model that matches has it
     digest: Digest = ""
     lateness_s: Seconds | None = None  # none: the bundle decides
+    warmup_s: Seconds = 0.0  # in which an asset's own levels are learned; 0: never
     alert: AlertOverride = AlertOverride()
 
     @property
     def lateness_ms(self) -> int | None:
         """Allowed lateness in milliseconds of event time; None: the bundle decides."""
         return _ms(self.lateness_s)
+
+    @property
+    def warmup_ms(self) -> int:
+        """Length of the warm-up in milliseconds of event time; 0: none."""
+        return _ms(self.warmup_s) or 0
 
     def watches(self, asset: str) -> bool:
         """Whether one of the patterns matches this asset's name."""
@@ -242,13 +248,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         sources = [msgspec.to_builtins(source) for source in self.sources]
         for source in sources:
             del source["preset"]  # which has said its part in the other keys
-        settings = {
+        settings: dict[str, object] = {
             "site": self.gateway.site,
             "sources": sources,
             "lateness_ms": model.lateness_ms,
             "alert": model.alert,
             "explain_top": self.publish.explain_top,
         }
+        if model.warmup_ms:  # a key by itself, so that digests of before there was one hold
+            settings["warmup_ms"] = model.warmup_ms
         return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()
 
 

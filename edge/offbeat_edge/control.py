@@ -83,6 +83,12 @@ class Rename(Said, frozen=True, kw_only=True, tag="rename"):
     to: Asset
 
 
+class Recalibrate(Said, frozen=True, kw_only=True, tag="recalibrate"):
+    """What was learned of an asset in its warm-up is forgotten, and a new one begins."""
+
+    asset: Asset
+
+
 class Swap(Said, frozen=True, kw_only=True, tag="swap"):
     """The assets of one ``[[model]]`` are judged by another bundle from now on.
 
@@ -95,7 +101,7 @@ class Swap(Said, frozen=True, kw_only=True, tag="swap"):
     fallback: bool = False
 
 
-Control = Maintenance | Feedback | Rename | Swap
+Control = Maintenance | Feedback | Rename | Recalibrate | Swap
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from offbeat_edge.metrics import Exporter
     from offbeat_edge.notify import Notifier
     from offbeat_edge.outbox import Outbox
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.payload import Decoder
     from offbeat_edge.schema import Sample
     from offbeat_edge.store import OutboxSize
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from offbeat_edge.supervise.probe import Probe
     from offbeat_edge.supervise.watchdog import Watchdog
     from offbeat_edge.voice import Rejects, Scores, States, Topics
-    from offbeat_edge.watch import Outputs
 
 COMMIT_S = 1.0  # nothing waits longer for its commit
 DRY_S = 0.020  # a socket quiet for this long may be a broker that waits for us

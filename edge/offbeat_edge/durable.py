@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from offbeat_edge.log import Log
     from offbeat_edge.model import Model
     from offbeat_edge.observed import Observed
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.store import Opened, Store
-    from offbeat_edge.watch import Outputs
 
 GRACE_S = 30.0  # without acknowledgements while the disk refuses
 RETRY_S = 1.0  # between attempts at a disk that refused

@@ -17,13 +17,15 @@ import numpy as np
 
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
-from offbeat_edge.control import Feedback, Maintenance, Rename, Swap
+from offbeat_edge.control import Feedback, Maintenance, Recalibrate, Rename, Swap
+from offbeat_edge.model import Fits
 from offbeat_edge.observed import Observed
+from offbeat_edge.outputs import Outputs, Verdict
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
 from offbeat_edge.schema import Runs
 from offbeat_edge.upkeep import MAX_MAINTENANCE_MS, Upkeep
-from offbeat_edge.watch import Outputs, Verdict, Watch, no_sensor
+from offbeat_edge.watch import Watch, no_sensor
 from offbeat_edge.watchstate import WatchState
 
 if TYPE_CHECKING:
@@ -161,6 +163,8 @@ class Engine:
                 return f"expected end_ms after start_ms by a year at most, got {length_ms} ms"
         if isinstance(control, Rename):
             return self._objection_to(control)
+        if isinstance(control, Recalibrate) and not self.watches[asset].model.warmup_ms:
+            return f"expected an asset whose [[model]] has a warmup_s, got {asset!r}"
         return None
 
     def concerns(self, asset: str, *, planned: bool = False) -> bool:
@@ -276,6 +280,8 @@ class Engine:
             watch.hear(control, out)
         elif isinstance(control, Swap) and watch is not None:
             self._swap(watch, out)
+        elif isinstance(control, Recalibrate) and watch is not None:
+            watch.recalibrate(out)
         elif isinstance(control, Rename) and watch is not None:
             self._rename(watch, control.to, out)
 
@@ -355,8 +361,21 @@ class Engine:
 
     def _settle(self, due: list[Due], out: Outputs) -> None:
         self.counters["rows"] += len(due)
-        for item, verdict in zip(due, self._judge(due), strict=True):
-            item.watch.settle(item, verdict, out)
+        verdicts = self._judge(due)
+        for n, item in enumerate(due):
+            if item.watch.settle(item, verdicts[n], out):
+                self._judge_anew(item.watch, due, verdicts, n + 1)
+
+    def _judge_anew(
+        self, watch: Watch, due: list[Due], verdicts: list[Verdict | None], first: int
+    ) -> None:
+        """Judge the rest of an asset's windows by what was just learned of it.
+
+        A batch must give what its samples give one by one.
+        """
+        rest = [n for n in range(first, len(due)) if due[n].watch is watch]
+        for n, verdict in zip(rest, self._judge(due[n] for n in rest), strict=True):
+            verdicts[n] = verdict
 
     def _judge(self, due: Iterable[Due]) -> list[Verdict | None]:
         """One invocation per model for all the windows that are due."""
@@ -369,8 +388,16 @@ class Engine:
         for indices in by_model.values():
             model = items[indices[0]].watch.model
             windows = np.stack([w for i in indices if (w := items[i].window) is not None])
-            judged = model.judge(windows)
+            judged = model.judge(windows, _fits([items[i].watch for i in indices], model))
             self.counters["windows"] += len(indices)
             for n, i in enumerate(indices):
                 verdicts[i] = Verdict.of(judged, n)
         return verdicts
+
+
+def _fits(watches: Sequence[Watch], model: Model) -> Fits | None:
+    """Return what was learned of the assets of some windows; None: nothing ever is."""
+    if not model.warmup_ms:
+        return None
+    adapters = [watch.adapter for watch in watches if watch.adapter is not None]
+    return Fits(np.array([a.shift for a in adapters]), np.array([a.factor for a in adapters]))

@@ -75,6 +75,7 @@ def open_entry(
         config_digest=config.model_digest(entry),
         rule=entry.alert.over(bundle.manifest.alert),
         lateness_ms=lateness_ms(config, entry, bundle.manifest),
+        warmup_ms=entry.warmup_ms,
         refused=refused,
         guard=guard,
     )

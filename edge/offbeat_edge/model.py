@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from offbeat_edge.detector import Fallback
+from offbeat_edge.detector import RESIDUAL_LIMIT, Fallback, fold, scored_columns
 from offbeat_edge.errors import ModelError, RuntimeUnavailable
 from offbeat_edge.golden import Golden
 from offbeat_edge.interpreter import Interpreter
@@ -44,6 +44,14 @@ class Judged(NamedTuple):
     shares: Floats  # (N, F), rows sum to 1
     expected: Floats | None  # (N, F) at the window's last step, in units
     actual: Floats  # (N, F) likewise
+    away: Floats | None = None  # (N, S) mean distance from what was expected, scaled units
+
+
+class Fits(NamedTuple):
+    """What was learned of the assets that N windows are from."""
+
+    shift: Floats  # (N, F) scaled units, of the sensors' levels
+    factor: Floats  # (N,) of the threshold
 
 
 class Model:
@@ -59,6 +67,7 @@ class Model:
     lateness_ms : how far samples may be out of order.
     degraded : why there is no interpreter.
     golden : windows with known answers, for proofs of work.
+    warmup_ms : how long an asset's own levels are learned; 0: never.
     """
 
     def __init__(
@@ -72,7 +81,9 @@ class Model:
         lateness_ms: int = 0,
         degraded: str | None = None,
         golden: Golden | None = None,
+        warmup_ms: int = 0,
     ) -> None:
+        self.warmup_ms = warmup_ms
         self.manifest = manifest
         self.digest = digest
         self.rule = rule or manifest.alert
@@ -91,6 +102,7 @@ class Model:
         self.interpreter = interpreter
         self._center = np.array([s.center for s in manifest.sensors])
         self._spread = np.array([s.scale for s in manifest.sensors])
+        self._scored = scored_columns(manifest.sensors)
         self._scorer = Scorer(manifest, manifest.sensors)
         self._fallback = Fallback(manifest.fallback, manifest.sensors)
 
@@ -101,17 +113,36 @@ class Model:
         spec = self.manifest.model
         return max(3 * slowest, spec.hold_ms, 3 * spec.period_ms, STALE_MIN_MS)
 
-    def judge(self, windows: Floats) -> Judged:
-        """Score ``windows``, (N, T, F) float64 in the sensors' units."""
-        scaled = scale(windows, self._center, self._spread)
+    def judge(self, windows: Floats, fits: Fits | None = None) -> Judged:
+        """Score ``windows``, (N, T, F) float64 in the sensors' units.
+
+        With ``fits`` each is shifted to the levels of training first; plain
+        statistics, which know no expectation, do without.
+        """
         actual = windows[:, -1].copy()
+        center = self._center
+        if fits is not None:
+            center = (self._center + fits.shift * self._spread)[:, None]
+        scaled = scale(windows, center, self._spread)
         recon = self._reconstruct(scaled)
         if recon is None:
-            scores = self._fallback.score(scaled)
+            scores = self._fallback.score(scale(windows, self._center, self._spread))
             return Judged(scores.score, scores.shares, None, actual)
         scores = self._scorer.score(scaled, recon)
-        expected = recon[:, -1] * self._spread + self._center
-        return Judged(scores.score, scores.shares, expected, actual)
+        if fits is None:
+            expected = recon[:, -1] * self._spread + center
+            return Judged(scores.score, scores.shares, expected, actual)
+        expected = recon[:, -1] * self._spread + center[:, 0]
+        score = scores.score / fits.factor
+        return Judged(score, scores.shares, expected, actual, self._away(scaled, recon))
+
+    def _away(self, scaled: Floats, recon: Floats) -> Floats:
+        """Return how far the judged rows are from what is usual, on average: (N, S)."""
+        spec = self.manifest.detector
+        residual = (scaled - recon)[:, -spec.rows :, self._scored]
+        residual = np.clip(residual, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+        away: Floats = fold(residual, axis=1) / residual.shape[1] - np.array(spec.center)
+        return away
 
     def _reconstruct(self, scaled: Floats) -> Floats | None:
         if self.interpreter is None:
@@ -140,6 +171,7 @@ def open_model(
     config_digest: str,
     rule: AlertRule | None = None,
     lateness_ms: int = 0,
+    warmup_ms: int = 0,
     refused: str | None = None,
     guard: Guard = unguarded,
 ) -> Model:
@@ -163,6 +195,7 @@ def open_model(
         lateness_ms=lateness_ms,
         degraded=degraded,
         golden=_extremes(bundle.golden),
+        warmup_ms=warmup_ms,
     )
 
 

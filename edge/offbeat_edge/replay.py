@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offbeat_edge.engine import Engine
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.schema import ScoreRecord
-    from offbeat_edge.watch import Outputs
     from offbeat_edge.window import Floats, Ints
 
 BATCH = 2048  # rows; windows of one batch share an invocation

@@ -18,11 +18,13 @@ import msgspec
 
 SCHEMA = "1.0"
 ALERT_SCHEMA = "1.2"  # 1.1: ``reason``; 1.2: ``window``
+STATE_SCHEMA = "1.1"  # ``adaptation``
 
 Kind = Literal["anomaly", "sensor_fault", "stale"]
 State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
+Stage = Literal["learning", "checking", "adapted", "refused"]
 Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "model_changed"]
 MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
 EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
@@ -111,10 +113,19 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     resent: bool = False  # set on the wire when it waited in the spool
 
 
+class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was learned of an asset in its warm-up, and is in force."""
+
+    stage: Stage
+    shift: dict[str, float] = {}  # sensor → how far its level is from training's, in its unit
+    factor: float = 1.0  # scores are divided by it
+    reason: str = ""  # why it was refused
+
+
 class AssetState(msgspec.Struct, frozen=True, kw_only=True):
     """Retained on ``…/asset/<asset>/state``."""
 
-    schema: str = SCHEMA
+    schema: str = STATE_SCHEMA
     asset: str
     state: State
     since: str
@@ -122,6 +133,7 @@ class AssetState(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...] = ()
     alert: str | None = None
     score: float | None = None
+    adaptation: Adaptation | None = None  # None: none was asked for
 
 
 class ScoreRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -113,6 +113,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX control_received ON control (received_ms);
     """,
     "CREATE TABLE proof (id INTEGER PRIMARY KEY CHECK (id = 1), token BLOB NOT NULL);",
+    "/* no table changed, but snapshots hold what an earlier program would lose: adaptation */",
 )
 ROW_OVERHEAD = 64  # bytes counted for an outbox row beside topic and payload
 _SIZE = f"length(CAST(topic AS BLOB)) + length(payload) + {ROW_OVERHEAD}"

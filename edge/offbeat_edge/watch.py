@@ -12,12 +12,12 @@ from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from offbeat_edge import alert
+from offbeat_edge.adaptation import adapter_of
 from offbeat_edge.alertbook import AlertBook, Moment
 from offbeat_edge.observed import Observed
 from offbeat_edge.refusal import dropped
 from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
-    AlertEvent,
     AlertRule,
     AssetState,
     Contribution,
@@ -33,7 +33,8 @@ from offbeat_edge.window import Aligner, Ring, Row
 if TYPE_CHECKING:
     from offbeat_edge.alertbook import Teller
     from offbeat_edge.control import Feedback, Maintenance
-    from offbeat_edge.model import Judged, Model
+    from offbeat_edge.model import Model
+    from offbeat_edge.outputs import Outputs, Verdict
     from offbeat_edge.schema import Reason, Sample, State
     from offbeat_edge.upkeep import Upkeep
     from offbeat_edge.window import Floats
@@ -43,32 +44,6 @@ EXPLAINED_SHARE = 0.5
 SILENT_RULE = AlertRule()
 RESTING: tuple[Kind, ...] = ("anomaly", "sensor_fault")  # silence has a time of its own
 _ABSENT = repeat(math.nan)
-
-
-class Verdict(NamedTuple):
-    """One window, judged."""
-
-    score: float
-    shares: list[float]
-    expected: list[float] | None
-    actual: list[float]
-
-    @classmethod
-    def of(cls, judged: Judged, n: int) -> Verdict:
-        """Take window `n` out of a judged batch."""
-        expected = None if judged.expected is None else judged.expected[n].tolist()
-        return cls(
-            float(judged.score[n]), judged.shares[n].tolist(), expected, judged.actual[n].tolist()
-        )
-
-
-class Outputs(NamedTuple):
-    """What samples led to; each list in the order it happened."""
-
-    scores: list[ScoreRecord]
-    events: list[AlertEvent]
-    states: list[AssetState]
-    drops: list[Reject]
 
 
 class Due(NamedTuple):
@@ -107,6 +82,7 @@ class Watch:
         self.resting_ms: int | None = None  # end of the maintenance that is on
         self.current: AssetState | None = None
         self.observed = Observed()
+        self.adapter = adapter_of(model.manifest, model.warmup_ms)
         self._rules: dict[Kind, AlertRule] = {
             "anomaly": model.rule,
             "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
@@ -143,8 +119,12 @@ class Watch:
 
     # -- a row has been judged
 
-    def settle(self, due: Due, verdict: Verdict | None, out: Outputs) -> None:
-        """Drive alerts and state with one closed row."""
+    def settle(self, due: Due, verdict: Verdict | None, out: Outputs) -> bool:
+        """Drive alerts and state with one closed row.
+
+        Returns whether the asset's next windows are to be judged anew.
+        """
+        anew = False
         time_ms = self.settled_ms = due.row.step * self.aligner.period_ms
         if self.upkeep.windows or self.book.resting:
             self._rest(time_ms, out)
@@ -154,7 +134,9 @@ class Watch:
             alert.forget_candidate(self.book.lives["anomaly"])
         if verdict is not None:
             self._settle_score(verdict, due, out)
+            anew = self._learn(verdict)
         self._settle_state(time_ms, out)
+        return anew
 
     def _settle_score(self, verdict: Verdict, due: Due, out: Outputs) -> None:
         time_ms = due.row.step * self.aligner.period_ms
@@ -177,6 +159,17 @@ class Watch:
             opened = was_open is None and self.book.open_alert("anomaly") is not None
             spec = self.model.manifest.model
             self.observed += Observed(spec.stride * spec.period_ms, int(opened), assets=0)
+
+    def _learn(self, verdict: Verdict) -> bool:
+        """Let a window be learned, if the warm-up is on and it may be taken for normal."""
+        if self.adapter is None or verdict.away is None:
+            return False
+        life = self.book.lives["anomaly"]
+        calm = verdict.score <= 1.0 and life.start_ms is None
+        vouched = life.hushed_ms is not None  # people said that this is normal
+        sound = not (self.faults or self.check.guilty() or self.book.resting)
+        normal = sound and (calm or vouched)
+        return self.adapter.take(verdict.away, verdict.score, learnable=normal)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
         before, self.faults = self.faults, self.check.advance(row)
@@ -294,6 +287,11 @@ class Watch:
             self.book.judge(kind, self._rules[kind], moment, feedback.verdict, out.events)
             self._settle_state(moment.time_ms, out)
 
+    def recalibrate(self, out: Outputs) -> None:
+        """Forget what was learned, and begin anew."""
+        self.adapter = adapter_of(self.model.manifest, self.model.warmup_ms)
+        self._settle_state(self.settled_ms or 0, out)
+
     def retire(self, out: Outputs) -> None:
         """End what is open: the asset has another name from now on."""
         for kind in self.book.lives:
@@ -311,7 +309,7 @@ class Watch:
                 self._end(kind, self._now(kind), "model_changed", out)
             state.lives = {}
         if model.digest != self.model.digest:
-            state.observed = Observed()  # what another bundle achieved
+            state.observed, state.adaptation = Observed(), None  # those of another bundle
         if _shape(model) == _shape(self.model):
             state.bundle = model.digest
         teller = self.book.teller
@@ -366,13 +364,16 @@ class Watch:
 
     def _settle_state(self, time_ms: int, out: Outputs) -> None:
         now = self.current
+        adaptation = None if self.adapter is None else self.adapter.told
         calm = now is not None and now.state == "ok" and not now.reasons
+        calm = calm and now is not None and now.adaptation == adaptation
         if self.score is not None and calm and self._is_ok():
             return
         state, reasons, kind = self._state()
         reasons += self._notes()
         open_alert = None if kind is None else self.book.open_alert(kind)
-        if now is not None and (now.state, now.reasons, now.alert) == (state, reasons, open_alert):
+        said = None if now is None else (now.state, now.reasons, now.alert, now.adaptation)
+        if now is not None and said == (state, reasons, open_alert, adaptation):
             return
         since_ms = now.since_ms if now is not None and now.state == state else time_ms
         self.current = AssetState(
@@ -383,6 +384,7 @@ class Watch:
             reasons=reasons,
             alert=open_alert,
             score=self.score,
+            adaptation=adaptation,
         )
         out.states.append(self.current)
 
@@ -436,6 +438,7 @@ class Watch:
             silence_ms=self.silence_ms,
             stale_ms=self.stale_ms,
             observed=self.observed,
+            adaptation=None if self.adapter is None else self.adapter.state,
         )
 
     def load(self, state: WatchState) -> None:
@@ -464,6 +467,8 @@ class Watch:
         self.faults = state.faults
         self.scored_ms, self.score = state.scored_ms, state.score
         self.observed = state.observed
+        if self.adapter is not None and state.adaptation is not None:
+            self.adapter.restore(state.adaptation)
 
 
 def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:

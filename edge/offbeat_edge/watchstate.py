@@ -10,6 +10,7 @@ from typing import Annotated
 
 import msgspec
 
+from offbeat_edge.adaptation import AdapterState
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.observed import Observed
 from offbeat_edge.schema import MAX_EVENT_MS, AssetState, EventMs
@@ -35,3 +36,4 @@ class WatchState(msgspec.Struct):
     silence_ms: EventMs = 0
     stale_ms: EventMs = 0
     observed: Observed = Observed()
+    adaptation: AdapterState | None = None

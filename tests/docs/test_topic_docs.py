@@ -54,6 +54,7 @@ STRUCTS: dict[str, type[msgspec.Struct]] = {
         schema.Contribution,
         schema.ModelRef,
         schema.AssetState,
+        schema.Adaptation,
         schema.ScoreRecord,
         healths.Health,
         healths.ModelHealth,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.control import Control, Verdict
     from offbeat_edge.model import Model
-    from offbeat_edge.watch import Outputs
+    from offbeat_edge.outputs import Outputs
 
 START = 1_700_000_000_000
 NUMBERS = itertools.count()

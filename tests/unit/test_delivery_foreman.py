@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.delivery.courier import Courier
     from offbeat_edge.manifest import Manifest
-    from offbeat_edge.watch import Outputs
+    from offbeat_edge.outputs import Outputs
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 

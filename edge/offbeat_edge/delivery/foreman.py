@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from offbeat_edge.delivery.task import Order
     from offbeat_edge.log import Log
     from offbeat_edge.model import Model
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.schema import Sample
-    from offbeat_edge.watch import Outputs
 
 JUDGE_S = 1.0  # between looks at the probation
 ACTIVATE_S = 300.0  # from an order to its bundle at work

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from offbeat_edge.model import Model
+    from offbeat_edge.outputs import Outputs
     from offbeat_edge.schema import Sample, ScoreRecord
-    from offbeat_edge.watch import Outputs
 
 MAX_WAITING = 10_000  # windows that only one of the two has judged yet
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.golden import Golden
     from offbeat_edge.model import Model
-    from offbeat_edge.watch import Outputs
+    from offbeat_edge.outputs import Outputs
 
 NAME = "offbeat.proof"  # site, gateway and asset of the private engine
 AT_ONCE = AlertRule()  # an alert on the first score above 1.0
@@ -132,7 +132,7 @@ def _differs(model: Model, golden: Golden) -> str | None:
 def _shadow(model: Model) -> Model:
     """Copy a model for the proof's own asset: no lateness, no patience, no side effects."""
     shadow = copy.copy(model)
-    shadow.rule, shadow.lateness_ms = AT_ONCE, 0
+    shadow.rule, shadow.lateness_ms, shadow.warmup_ms = AT_ONCE, 0, 0
     return shadow
 
 

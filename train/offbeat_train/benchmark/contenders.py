@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
-from offbeat_edge.model import Judged, Model
+from offbeat_edge.model import Fits, Judged, Model
 from offbeat_train import network
 from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import WEEK_MS, block_maxima, calibrate, return_level
@@ -116,7 +116,7 @@ class _Forest(Model):
         super().__init__(manifest=manifest, digest="", config_digest="", interpreter=None)
         self._forest, self._scale, self._threshold = forest, scale, threshold
 
-    def judge(self, windows: Floats) -> Judged:
+    def judge(self, windows: Floats, fits: Fits | None = None) -> Judged:  # noqa: ARG002
         scaled = (windows - self._center) / self._spread
         score = _isolation(self._forest, scaled) / self._scale / self._threshold
         even = np.full((len(windows), len(self.names)), 1.0 / len(self.names))
