@@ -43,6 +43,7 @@ EXCESS = 6.0  # times the range of the usual part
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
+WIDEST = 4  # parts of one SPLIT or CONCATENATION; delegates leave wider ones to the interpreter
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
 
 
@@ -80,10 +81,10 @@ class _Builder:
         return _Value(self.graph.tensor(shape, np.int8, scale=scale), self.spec.size, scale)
 
     def lstm_path(self, window: _Value, weights: Weights, ranges: Ranges) -> _Value:
-        value = window
+        hidden: list[_Value] = []
         for cell, found in zip(weights.encoder, ranges.encoder, strict=True):
+            value = self._join(hidden) if hidden else window
             hidden = self._lstm(reordered(cell), found, self._inputs(value, cell, found))
-            value = self._join(hidden)
         latent = self._dense(hidden[-1], weights.latent, ranges.latent)
         for i, (cell, found) in enumerate(zip(weights.decoder, ranges.decoder, strict=True)):
             steps = self._inputs(value, cell, found) if i else self._repeated(latent, cell, found)
@@ -170,13 +171,29 @@ class _Builder:
 
     def _split(self, x: _Value, parts: int, zero: int = 0) -> list[_Value]:
         width = x.width // parts
+        if parts > WIDEST:
+            return [self._slice(x, n * width, (n + 1) * width) for n in range(parts)]
         out = [self._fixed(width, x.scale, zero) for _ in range(parts)]
         axis = self.graph.constant(np.array(1, np.int32))
         options = schema.SplitOptionsT(numSplits=parts)
         self.graph.op("SPLIT", [axis, x.tensor], [value.tensor for value in out], options)
         return out
 
+    def _slice(self, x: _Value, start: int, stop: int) -> _Value:
+        out = self._fixed(stop - start, x.scale)
+        edges = [np.array(edge, np.int32) for edge in ([0, start], [0, stop], [1, 1])]
+        inputs = [x.tensor, *(self.graph.constant(edge) for edge in edges)]
+        options = schema.StridedSliceOptionsT(beginMask=1, endMask=1)
+        self.graph.op("STRIDED_SLICE", inputs, [out.tensor], options)
+        return out
+
     def _join(self, parts: list[_Value]) -> _Value:
+        while len(parts) > 1:
+            groups = [parts[n : n + WIDEST] for n in range(0, len(parts), WIDEST)]
+            parts = [self._joined(group) for group in groups]
+        return parts[0]
+
+    def _joined(self, parts: list[_Value]) -> _Value:
         if len(parts) == 1:
             return parts[0]
         out = self._fixed(sum(part.width for part in parts), parts[0].scale)
@@ -207,21 +224,12 @@ class _Builder:
         """Return the new cell and the output gate."""
         units = gates.width // 4
         i, f, o, _ = self._split(self._sigmoid(gates), 4, zero=-128)
-        new = self._tanh(self._last_quarter(gates))
+        new = self._tanh(self._slice(gates, 3 * units, gates.width))
         added = self._mul(i, new, self._new(units, reach.added))
         if state is None:
             return added, o
         kept = self._mul(f, state, self._new(units, min(reach.kept, CELL_LIMIT)))
         return self._add(kept, added, self._new(units, min(reach.cell, CELL_LIMIT))), o
-
-    def _last_quarter(self, x: _Value) -> _Value:
-        units = x.width // 4
-        out = self._fixed(units, x.scale)
-        edges = [np.array(edge, np.int32) for edge in ([0, 3 * units], [0, x.width], [1, 1])]
-        inputs = [x.tensor, *(self.graph.constant(edge) for edge in edges)]
-        options = schema.StridedSliceOptionsT(beginMask=1, endMask=1)
-        self.graph.op("STRIDED_SLICE", inputs, [out.tensor], options)
-        return out
 
     def _sigmoid(self, x: _Value) -> _Value:
         out = self._fixed(x.width, 1 / 256, -128)
