@@ -32,13 +32,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Role = Literal["gateway", "source", "trainer", "person", "console", "page", "bridge"]
+Role = Literal[
+    "gateway", "source", "trainer", "person", "console", "page", "bridge", "notifier"
+]  # fmt: skip
 Rights = Literal["", "viewer", "operator"]
 
 ROOT = "offbeat"
 NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]{0,63}")  # also a folder's name, so no leading dot
 RESERVED = ("fleet", "server")  # a gateway "fleet" would own offbeat/fleet
-RECORDER = "record-"  # begins the name under which a trainer's recorder speaks of itself
+# Begin the names under which a trainer's recorder and a notifier speak of themselves.
+SPEAKERS = ("record-", "notify-")
 MAX_FILTER_CHARS = 1024
 MAX_PACKET_BYTES = 1 << 20  # of anything a client sends; the daemon takes 256 KiB unless told
 MAX_QUEUED = 10_000_000  # messages: no bound, the bytes are
@@ -91,6 +94,7 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write offbeat/record-{name}/status",
         "write offbeat/record-{name}/health",
     ),
+    ("notifier", ""): ("read offbeat/+/asset/+/alert", "write offbeat/notify-{name}/status"),
     ("person", "viewer"): _VIEWER,
     ("person", "operator"): _OPERATOR,
     ("console", "viewer"): _VIEWER,
@@ -117,7 +121,7 @@ def check_name(name: str) -> str | None:
     """
     if not NAME.fullmatch(name):
         return f"expected a name of a-z 0-9 _ . - (64 at most, no leading dot), got {name!r}"
-    if name in RESERVED or name.startswith(RECORDER):
+    if name in RESERVED or name.startswith(SPEAKERS):
         return f"expected a name of one's own, got {name!r}, which is reserved"
     return None
 

@@ -53,6 +53,9 @@ COMMANDS = {
     ),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
+    "notify": Command(
+        "offbeat_console.notify.notify_command", "alerts by mail, chat or webhook", "notify"
+    ),
     "broker": Command("offbeat_broker.broker_command", "an MQTT broker for one machine", "broker"),
     "retrain": Command("offbeat_train.retrain_command", "is a better model due?", "train"),
     "keys": Command("offbeat_train.delivery.keys_command", "who may sign models", "publish"),

@@ -87,6 +87,7 @@ def test_an_accepted_filter_is_one_that_mqtt_knows(text: str) -> None:
     ("role", "rights", "command", "model"),
     [
         ("source", "", False, False), ("gateway", "", False, False), ("trainer", "", False, True),
+        ("notifier", "", False, False),
         ("person", "viewer", False, False), ("person", "operator", True, False),
         ("console", "viewer", False, False), ("console", "operator", True, False),
     ],
@@ -112,6 +113,16 @@ def test_a_trainers_recorder_speaks_of_itself_and_of_no_other() -> None:
         assert not may(text, "x", "write", f"offbeat/record-y/{word}")
         assert not may(text, "x", "write", f"offbeat/x/{word}")
     assert check_name("record-x") is not None
+
+
+def test_a_notifier_reads_alerts_and_says_only_how_it_is() -> None:
+    text = acl({"x": Access("notifier")})
+    assert may(text, "x", "read", "offbeat/gw1/asset/p1/alert")
+    assert may(text, "x", "write", "offbeat/notify-x/status")
+    for topic in ("plant/p1", "offbeat/gw1/health", "offbeat/fleet/feedback/p1"):
+        assert not may(text, "x", "read", topic)
+        assert not may(text, "x", "write", topic)
+    assert check_name("notify-x") is not None
 
 
 def test_every_grant_is_read_or_write_never_both() -> None:
