@@ -15,6 +15,7 @@ from offbeat_edge import alert
 from offbeat_edge.adaptation import adapter_of
 from offbeat_edge.alertbook import AlertBook, Moment
 from offbeat_edge.observed import Observed
+from offbeat_edge.pace import Pace
 from offbeat_edge.refusal import dropped
 from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
 EXPLAINED_SHARE = 0.5
 SILENT_RULE = AlertRule()
+STALE_SILENCES = 3  # times the usual silence is worth an alert
 RESTING: tuple[Kind, ...] = ("anomaly", "sensor_fault")  # silence has a time of its own
 _ABSENT = repeat(math.nan)
 
@@ -82,6 +84,7 @@ class Watch:
         self.resting_ms: int | None = None  # end of the maintenance that is on
         self.current: AssetState | None = None
         self.observed = Observed()
+        self.pace = Pace()
         self.adapter = adapter_of(model.manifest, model.warmup_ms)
         self._rules: dict[Kind, AlertRule] = {
             "anomaly": model.rule,
@@ -236,7 +239,8 @@ class Watch:
             if self._rest_in_silence(newest, out):
                 return
             since = self.upkeep.over_since(now_ms=newest + self.silent_ms, since_ms=since)
-        if newest + self.silent_ms - since < self.model.stale_after_ms:
+        patience = max(self.model.stale_after_ms, STALE_SILENCES * self.pace.usual_ms)
+        if newest + self.silent_ms - since < patience:
             return
         if self.book.open_alert("stale") is None:
             self._tell_silence(newest, FAULT_SCORE, out)
@@ -245,6 +249,7 @@ class Watch:
         life = self.book.lives["stale"]
         if life.alert is not None or life.hushed_ms is not None:
             self._tell_silence(self.aligner.state.newest or 0, 0.0, out)
+        self.pace.heard(self.aligner.state.newest or 0, self.silent_ms)
         self.silent_ms = 0
 
     def _rest_in_silence(self, newest_ms: int, out: Outputs) -> bool:
@@ -437,6 +442,7 @@ class Watch:
             resting_ms=self.resting_ms,
             silence_ms=self.silence_ms,
             stale_ms=self.stale_ms,
+            pace=self.pace,
             observed=self.observed,
             adaptation=None if self.adapter is None else self.adapter.state,
         )
@@ -454,7 +460,7 @@ class Watch:
         self.current = state.current
         self.silent_ms = state.silent_ms
         self.silence_ms, self.resting_ms = state.silence_ms, state.resting_ms
-        self.stale_ms = state.stale_ms
+        self.stale_ms, self.pace = state.stale_ms, state.pace
         self.settled_ms = state.settled_ms
         if self.settled_ms is None and state.aligner.closed is not None:  # of an earlier release
             self.settled_ms = state.aligner.closed * self.aligner.period_ms

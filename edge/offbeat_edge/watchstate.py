@@ -13,6 +13,7 @@ import msgspec
 from offbeat_edge.adaptation import AdapterState
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.observed import Observed
+from offbeat_edge.pace import Pace
 from offbeat_edge.schema import MAX_EVENT_MS, AssetState, EventMs
 from offbeat_edge.sensorcheck import SensorCheckState
 from offbeat_edge.window import AlignerState
@@ -37,3 +38,4 @@ class WatchState(msgspec.Struct):
     stale_ms: EventMs = 0
     observed: Observed = Observed()
     adaptation: AdapterState | None = None
+    pace: Pace = msgspec.field(default_factory=Pace)
