@@ -121,6 +121,23 @@ def test_whole_sensors_are_masked_in_training_only() -> None:
     np.testing.assert_array_equal(layer(windows, training=False), windows)
 
 
+def test_levels_move_in_training_only() -> None:
+    layer = build(SPEC, seed=1).get_layer("shift")
+    windows = np.zeros((400, 12, 3), np.float32)
+    moved = np.asarray(layer(windows, training=True))
+    np.testing.assert_array_equal(moved, np.repeat(moved[:, :1], 12, axis=1))
+    assert 0.2 < (moved[:, 0] != 0.0).mean() < 0.4
+    assert 0.8 < moved[:, 0][moved[:, 0] != 0.0].std() < 1.2
+    np.testing.assert_array_equal(layer(windows, training=False), windows)
+
+
+def test_the_linear_path_sees_what_is_masked_and_moved() -> None:
+    spec = NetworkSpec(window=12, sensors=3, patch=6, rank=4, mask=0.9, shift=9.0)
+    model, windows = build(spec, seed=1), waves()
+    fit_linear(model, spec, windows)
+    np.testing.assert_array_equal(model(windows, training=True), model(windows, training=False))
+
+
 def test_a_single_sensor_is_never_masked() -> None:
     spec = NetworkSpec(window=12, sensors=1, patch=3, mask=0.9)
     layer = build(spec, seed=1).get_layer("mask")
@@ -130,7 +147,15 @@ def test_a_single_sensor_is_never_masked() -> None:
 
 @pytest.mark.parametrize(
     "sizes",
-    [{"patch": 5}, {"rank": 37}, {"encoder": ()}, {"latent": 0}, {"mask": 1.0}, {"rank": -1}],
+    [
+        {"patch": 5},
+        {"rank": 37},
+        {"encoder": ()},
+        {"latent": 0},
+        {"mask": 1.0},
+        {"rank": -1},
+        {"shift": -1.0},
+    ],
     ids=str,
 )
 def test_sizes_that_do_not_fit_are_refused(sizes: dict[str, Any]) -> None:
@@ -172,3 +197,17 @@ def test_training_stops_when_nothing_improves() -> None:
     )
     assert len(history.loss) == len(seen) < 50
     assert len(seen) - 1 - history.best == 2
+
+
+def test_what_began_better_than_any_epoch_is_kept() -> None:
+    model, windows = build(SHORT, seed=5), waves()[:64]
+    correction = model.get_layer("correction")
+    correction.set_weights([np.zeros_like(weights) for weights in correction.get_weights()])
+    begun = model.get_weights()
+    # It begins by saying 0, which is right wherever it never looked.
+    history = train(model, windows, np.zeros_like(windows), epochs=50, seed=1, patience=2)
+    assert len(history.loss) == 2
+    assert history.best == -1
+    assert history.least == history.start < min(history.validation)
+    for before, after in zip(begun, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)

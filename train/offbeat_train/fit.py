@@ -136,6 +136,7 @@ class Fitted:
     parity: parity.Parity
     comparison: compare.Comparison
     seconds: float
+    learned: float  # share of the validation error before training that training took away
     cold: str | None = None  # why it did not start from ``options.start``; None: it did
     warnings: tuple[str, ...] = field(default=())
 
@@ -181,6 +182,7 @@ def fit(
         options=options, history=history, health=health, prepared=prepared, spec=spec,
         trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
         comparison=comparison, seconds=time.monotonic() - begun, cold=cold,
+        learned=_learned([one.losses for one in trained]),
         warnings=(*prepared.warnings, *_doubts(prepared, holdout, calibration, comparison)),
     )  # fmt: skip
 
@@ -198,6 +200,12 @@ def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> Net
         decoder=units[::-1],
         rank=linear_path(split.train.spread(RANK_WINDOWS)).components.shape[1],
     )
+
+
+def _learned(losses: list[Losses]) -> float:
+    """Compare validation losses before and after training, over all splits."""
+    start = sum(one.start for one in losses)
+    return 1.0 - sum(one.least for one in losses) / start if start > 0.0 else 0.0
 
 
 def _train_all(

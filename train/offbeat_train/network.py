@@ -5,7 +5,10 @@ time steps are folded into one step of the LSTM, so the recurrence is
 T / patch long.  The linear path, when there is one, projects the flattened
 window on ``rank`` principal components and back; what the LSTM decodes is
 added to it and starts at zero, so training starts from the linear
-autoencoder.  In training whole sensors are masked (set to 0, their mean).
+autoencoder.  In training the LSTM sees whole sensors masked (set to 0, their
+mean) or at another level, the linear path never: what is to be learned is
+what the linear path leaves of the true window, whatever level a fault or a
+drift brings, and not how to undo the masking.
 
 >>> spec = NetworkSpec(window=32, sensors=8, rank=12)
 >>> model = build(spec, seed=1)  # doctest: +SKIP
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 CLIP = 10.0  # standard deviations; inputs beyond are cut, here and on the device
+SHIFTED = 0.3  # of the sensors of a training window stand at another level
 LINEAR_SAMPLE = 4_000  # windows the principal components are taken from
 
 
@@ -45,6 +49,7 @@ class NetworkSpec:
     rank : components of the linear path; 0 leaves it out.
     tune_linear : train the linear path with the rest instead of freezing it.
     mask : probability with which a sensor is masked in a training window.
+    shift : standard deviation by which the levels of `SHIFTED` sensors move in training.
 
     Raises
     ------
@@ -60,6 +65,7 @@ class NetworkSpec:
     rank: int = 0
     tune_linear: bool = False
     mask: float = 0.1
+    shift: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse sizes that do not fit together."""
@@ -74,6 +80,8 @@ class NetworkSpec:
             raise ValueError(f"network: expected rank 0 to T x F, got {self.rank}")
         if not 0 <= self.mask < 1:
             raise ValueError(f"network: expected mask in [0, 1), got {self.mask}")
+        if not self.shift >= 0:
+            raise ValueError(f"network: expected shift of at least 0, got {self.shift}")
 
     @property
     def steps(self) -> int:
@@ -145,13 +153,43 @@ class MaskSensors(keras.layers.Layer):  # type: ignore[misc]
         return {**super().get_config(), "rate": self.rate, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable(package="offbeat")
+class ShiftLevels(keras.layers.Layer):  # type: ignore[misc]
+    """Move whole sensors of a training window to another level.
+
+    Parameters
+    ----------
+    scale : standard deviation of the moves, scaled units.
+    seed : of the layer's own randomness.
+    """
+
+    def __init__(self, scale: float, seed: int, **kwargs: Any) -> None:  # noqa: ANN401 - Keras' own
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.seed = seed
+        self._random = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, *, training: bool = False) -> Any:  # noqa: ANN401
+        """Return ``inputs`` (N, T, F), moved when training."""
+        if not training or not self.scale:
+            return inputs
+        shape = (keras.ops.shape(inputs)[0], 1, inputs.shape[-1])
+        chosen = keras.random.uniform(shape, seed=self._random) < SHIFTED
+        moves = self.scale * keras.random.normal(shape, seed=self._random)
+        return inputs + keras.ops.cast(chosen, inputs.dtype) * moves
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what rebuilds the layer."""
+        return {**super().get_config(), "scale": self.scale, "seed": self.seed}
+
+
 def build(spec: NetworkSpec, seed: int) -> keras.Model:
     """Build the untrained network.
 
     Parameters
     ----------
     spec : the sizes.
-    seed : of the initial weights and of the masking.
+    seed : of the initial weights and of what is masked and moved.
 
     Returns
     -------
@@ -161,10 +199,12 @@ def build(spec: NetworkSpec, seed: int) -> keras.Model:
     seeds = _seeds(seed)
     window = keras.Input((spec.window, spec.sensors), name="window")
     rate = spec.mask if spec.sensors > 1 else 0.0
-    masked = MaskSensors(rate, next(seeds), name="mask")(window)
-    out = _lstm_path(masked, spec, seeds)
+    disturbed = MaskSensors(rate, next(seeds), name="mask")(
+        ShiftLevels(spec.shift, seed, name="shift")(window)
+    )
+    out = _lstm_path(disturbed, spec, seeds)
     if spec.rank:
-        out = keras.layers.Add(name="sum")([_linear_path(masked, spec), out])
+        out = keras.layers.Add(name="sum")([_linear_path(window, spec), out])
     return keras.Model(window, out, name="offbeat")
 
 

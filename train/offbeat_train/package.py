@@ -129,8 +129,8 @@ def lineage(fitted: Fitted, origin: Origin | None = None) -> Lineage:
         "to_ms": int(fitted.prepared.times_ms.max()), "cold": fitted.cold,
     }  # fmt: skip
     metrics: dict[str, object] = {
-        "epochs": len(losses.loss), "loss": losses.loss[losses.best],
-        "validation": losses.validation[losses.best], "parity": fitted.parity.figures(),
+        "epochs": len(losses.loss), "kept_epochs": losses.best + 1, "validation": losses.least,
+        "lstm_learned": fitted.learned, "parity": fitted.parity.figures(),
         "injected_caught": comparison.network, "injected_caught_pca": comparison.pca,
         "pca_as_good": comparison.pca_as_good, "warnings": list(fitted.warnings),
     }  # fmt: skip

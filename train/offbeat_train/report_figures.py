@@ -43,15 +43,14 @@ STYLE: dict[Any, Any] = {
 
 
 def loss_curve(loss: Sequence[float], validation: Sequence[float]) -> str:
-    """Draw both losses by epoch."""
+    """Draw both losses by epoch; ``validation`` begins before the first epoch."""
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.6))
         axes = figure.subplots()
-        epochs = range(1, len(loss) + 1)
-        axes.plot(epochs, loss, color=BLUE, label="training")
-        axes.plot(epochs, validation, color=ORANGE, label="validation")
+        axes.plot(range(1, len(loss) + 1), loss, color=BLUE, label="training")
+        axes.plot(range(len(validation)), validation, color=ORANGE, label="validation")
         best = int(np.argmin(validation))
-        axes.plot([best + 1], [validation[best]], "o", color=ORANGE, markersize=5)
+        axes.plot([best], [validation[best]], "o", color=ORANGE, markersize=5)
         axes.set_xlabel("epoch")
         axes.set_ylabel("mean squared error")
         axes.legend()

@@ -49,6 +49,8 @@ CHANCE = 0.05  # more alarms than promised are told from bad luck at this level
 DELAY_SHARE = 0.25  # of the champion's delay, and ...
 DELAY_WINDOWS = 1.0  # ... this many windows: so much later is no later
 
+IN_SENSOR = "faults in "  # figures of one sensor begin so
+
 Decision = Literal["promote", "keep", "insufficient"]
 Judged = Literal["worse", "unclear", "fine", "better", "told"]
 
@@ -129,7 +131,8 @@ def _decide(
 ) -> tuple[Decision, str]:
     by = {word: [f for f in figures if f.judged == word] for word in ("worse", "unclear", "better")}
     if by["worse"]:
-        return "keep", "the challenger is worse: " + "; ".join(f.said for f in by["worse"])
+        told = "; ".join(f.said for f in by["worse"])
+        return "keep", f"the challenger is worse: {told}{_where(figures)}"
     if lacking:
         return "insufficient", "too little to judge by: " + "; ".join(lacking)
     if by["unclear"]:
@@ -143,6 +146,17 @@ def _decide(
     return "keep", "the challenger is nowhere worse, but nowhere better either"
 
 
+def _where(figures: list[Figure]) -> str:
+    """Name the sensor whose faults are lost most, for people who look for the cause."""
+    lost = [
+        (figure.challenger - figure.champion, figure)
+        for figure in figures
+        if figure.what.startswith(IN_SENSOR) and figure.champion is not None
+    ]
+    change, most = min(lost, key=lambda pair: pair[0], default=(0.0, None))
+    return f"; most is lost of {most.said}" if most is not None and change < 0.0 else ""
+
+
 # ------------------------------------------------------------- with a champion
 
 
@@ -154,7 +168,7 @@ def _beside(draws: Draws, evidence: Evidence) -> Iterator[Figure]:
     for kind in sorted(set(cases.kind.tolist())):
         yield _part(draws, f"faults of kind {kind} caught", cases.kind == kind, KIND_MARGIN)
     for sensor in sorted(set(cases.sensor.tolist())):
-        yield _part(draws, f"faults in {sensor} caught", cases.sensor == sensor, SENSOR_MARGIN)
+        yield _part(draws, f"{IN_SENSOR}{sensor} caught", cases.sensor == sensor, SENSOR_MARGIN)
     yield from _by_size(draws)
 
 
