@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 LONG_S = 300.0
-SIZES = "--period 60s --window 16 --units 4 --epochs 2 --budget 6"
+SIZES = "--period 60s --window 16 --units 4 --epochs 1 --budget 6"
 
 
 @pytest.fixture
