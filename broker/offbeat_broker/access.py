@@ -42,6 +42,7 @@ NAME = re.compile(r"[a-z0-9_-][a-z0-9_.-]{0,63}")  # also a folder's name, so no
 RESERVED = ("fleet", "server")  # a gateway "fleet" would own offbeat/fleet
 # Begin the names under which a trainer's recorder and a notifier speak of themselves.
 SPEAKERS = ("record-", "notify-")
+SPARKPLUG = "spBv1.0"  # first level of its topics
 MAX_FILTER_CHARS = 1024
 MAX_PACKET_BYTES = 1 << 20  # of anything a client sends; the daemon takes 256 KiB unless told
 MAX_QUEUED = 10_000_000  # messages: no bound, the bytes are
@@ -161,7 +162,22 @@ def _rules(name: str, access: Access) -> list[str]:
     rules = [rule.format(name=name, gateway=one) for one in everyone for rule in grants]
     if access.role in TOPIC_ACCESS:
         rules += [f"{TOPIC_ACCESS[access.role]} {topic}" for topic in access.topics]
+    if access.role == "gateway":
+        rules += sorted({rule for topic in access.topics if (rule := _rebirth(topic))})
     return list(dict.fromkeys(rules))
+
+
+def _rebirth(topic: str) -> str | None:
+    """Return the right to ask edge nodes of a Sparkplug group for their births.
+
+    >>> _rebirth("spBv1.0/plant1/#"), _rebirth("plant/#")
+    ('write spBv1.0/plant1/NCMD/+', None)
+    """
+    levels = topic.split("/")
+    if levels[0] != SPARKPLUG or len(levels) < 2:
+        return None
+    group = "+" if levels[1] == "#" else levels[1]
+    return f"write {SPARKPLUG}/{group}/NCMD/+"
 
 
 def mosquitto_conf(*, port: int) -> str:

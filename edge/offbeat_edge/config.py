@@ -17,6 +17,7 @@ A sufficient file::
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from offbeat_edge.schema import AlertRule
 
 MAX_FILE_BYTES = 1 << 20  # 1 MiB of configuration
+SPARKPLUG_TOPIC = re.compile(r"spBv1\.0/[^/{}]+/\+/\{asset\.\.\.\}")
 MAX_S = 366 * 86_400  # seconds; the longest duration a key takes
 
 Name = Annotated[
@@ -53,8 +55,8 @@ Ratio = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 Digest = Annotated[
     str, Meta(pattern=r"\A(sha256:[0-9a-f]{64})?\Z", description="'sha256:' and 64 hex digits")
 ]
-Preset = Literal["zigbee2mqtt", "tasmota", "telegraf"]
-Format = Literal["auto", "json", "number", "influx"]
+Preset = Literal["zigbee2mqtt", "tasmota", "telegraf", "sparkplug"]
+Format = Literal["auto", "json", "number", "influx", "sparkplug"]
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 
@@ -361,6 +363,9 @@ def _check_source(source: Source, where: str, reader: Reader) -> Template | None
         reader.problem(where, f"expected either {{asset}} in the topic or the key asset, got {got}")
     if source.format == "number" and template.sensor is None:
         reader.problem(f"{where}.format", "expected {sensor} in the topic beside 'number'")
+    if source.format == "sparkplug" and not SPARKPLUG_TOPIC.fullmatch(source.topic):
+        expected = "expected spBv1.0/GROUP/+/{asset...} beside 'sparkplug'"
+        reader.problem(f"{where}.topic", f"{expected}, got {source.topic!r}")
     if source.format == "influx" and source.prefix:
         reader.problem(f"{where}.prefix", "expected none beside 'influx', which has no paths")
     if template.sensor is not None and (source.format == "influx" or source.values):

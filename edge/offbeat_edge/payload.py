@@ -40,7 +40,9 @@ if TYPE_CHECKING:
 
     from offbeat_edge.config import Source
     from offbeat_edge.message import Sensors
+    from offbeat_edge.sparkplug.host import Host
 
+SPARKPLUG_STATE = ["spBv1.0", "STATE"]  # of hosts; an edge node's filter matches it
 MAX_ROUTES = 65_536  # topics whose route is remembered
 
 _BOM = b"\xef\xbb\xbf"
@@ -86,6 +88,7 @@ class Decoder:
         self._sensors = sensors
         self._json = msgspec.json.Decoder().decode
         self._routes: dict[str, Route] = {}
+        self._sparkplug = _host(plan for _, plan in self._plans)
 
     def decode(
         self,
@@ -107,6 +110,10 @@ class Decoder:
         if len(payload) > self._max_bytes:
             detail = f"expected at most {self._max_bytes} bytes, got {len(payload)}"
             return [], _rejects(Refused("too_large", detail), topic)
+        if self._sparkplug is not None and route.plan.format == "sparkplug":
+            message = self._message(route.plan, route, topic, received_ms, retained=retained)
+            self._sparkplug.take(message, payload, route.refused)
+            return message.samples, message.rejects
         tree: object = None
         error: Exception | None = None
         if route.plan.format != "influx":
@@ -118,10 +125,7 @@ class Decoder:
             sample = _plain(route.asset, tree)
             if sample is not None:
                 return [sample], []
-        message = Message(
-            route.plan, topic, route.asset, route.sensor, received_ms, retained,
-            self._sensors, [], [],
-        )  # fmt: skip
+        message = self._message(route.plan, route, topic, received_ms, retained=retained)
         if route.plan.format == "influx":
             _take_lines(message, payload)
         elif error is not None:
@@ -130,6 +134,17 @@ class Decoder:
             take(message, tree)
         message.samples.sort(key=_TIME)
         return message.samples, message.rejects
+
+    def asks(self) -> list[str]:
+        """Return, once, the topics on which Sparkplug's edge nodes should be asked for births."""
+        return [] if self._sparkplug is None else self._sparkplug.asks()
+
+    def _message(
+        self, plan: Plan, route: Route, topic: str, received_ms: int, *, retained: bool
+    ) -> Message:
+        return Message(
+            plan, topic, route.asset, route.sensor, received_ms, retained, self._sensors, [], []
+        )
 
     def place(self, topic: str) -> tuple[str, str, int] | None:
         """Return a topic's asset, the filter of all its topics like this one, and their QoS.
@@ -157,7 +172,7 @@ class Decoder:
     def _route(self, topic: str) -> Route:
         """Find the source of a topic, and check the names in it."""
         levels = topic.split("/")
-        if levels[0] == ROOT:
+        if levels[0] == ROOT or levels[:2] == SPARKPLUG_STATE:
             return Route(None)  # our own words come back when a template is wide
         for template, plan in self._plans:
             match = template.match(levels)
@@ -167,7 +182,11 @@ class Decoder:
                 asset = None if match.path is None else self._asset(plan, match.path)
                 _check_sensor(match.sensor)
             except Refused as refused:
-                return Route(None, refused=refused)
+                # a birth is of use to the devices below, whatever its node is called
+                known = plan if plan.format == "sparkplug" else None
+                return Route(known, refused=refused)
+            if plan.format == "sparkplug" and levels[2] in ("NCMD", "DCMD"):
+                return Route(None)  # what others, and we, ask of edge nodes
             plain = plan.plain and match.sensor is None
             return Route(plan, asset, match.sensor, plain=plain)
         return Route(None, refused=Refused("unknown_topic", "expected a topic of a source"))
@@ -212,6 +231,15 @@ class Decoder:
             return self._json(payload)
         except (ValueError, RecursionError) as error:
             raise _refused(payload, error) from error
+
+
+def _host(plans: Iterable[Plan]) -> Host | None:
+    """Return who follows Sparkplug's edge nodes, where a source has any."""
+    if not any(plan.format == "sparkplug" for plan in plans):
+        return None
+    from offbeat_edge.sparkplug.host import Host  # noqa: PLC0415 - an extra
+
+    return Host()
 
 
 def _plain(asset: str | None, tree: object) -> Sample | None:

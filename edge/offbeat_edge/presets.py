@@ -15,6 +15,7 @@ import re
 PRESETS: dict[str, dict[str, str]] = {
     "zigbee2mqtt": {"topic": "zigbee2mqtt/{asset}", "format": "json", "time": "last_seen"},
     "tasmota": {"topic": "tele/{asset}/SENSOR", "format": "json"},
+    "sparkplug": {"topic": "spBv1.0/+/+/{asset...}", "format": "sparkplug"},
     "telegraf": {"topic": "telegraf/+/+", "format": "influx", "asset": "host"},
 }
 # The end of the name that a Tasmota device gives itself: half of its MAC address.

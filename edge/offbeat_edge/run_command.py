@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,15 +118,17 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             log=log,
         )
     durable = _durable(config, models, topics, log)
+    decoder = Decoder(
+        config.sources,
+        max_payload_bytes=config.limits.max_payload_bytes,
+        sensors=models.sensors,
+    )
+    chores.append(_rebirths(decoder, link, log))
     notifier = Notifier(os.environ)
     parts = Parts(
         durable=durable,
         link=link,
-        decoder=Decoder(
-            config.sources,
-            max_payload_bytes=config.limits.max_payload_bytes,
-            sensors=models.sensors,
-        ),
+        decoder=decoder,
         commands=commands.Commands(topics=topics, durable=durable),
         outbox=Outbox(durable=durable, link=link, log=log),
         states=States(link=link, topics=topics),
@@ -153,6 +156,19 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     if drain:
         chores.append(lambda: daemon.stop() if _dry(parts) else None)
     return daemon
+
+
+def _rebirths(decoder: Decoder, link: Link, log: Log) -> Callable[[], None]:
+    """Return a chore that asks Sparkplug's edge nodes for births that we lack."""
+
+    def chore() -> None:
+        for topic in decoder.asks():
+            from offbeat_edge.sparkplug.host import rebirth  # noqa: PLC0415 - an extra
+
+            link.publish(topic, rebirth(time.time_ns() // 1_000_000), qos=0)
+            log.info("rebirth_asked", topic=topic)
+
+    return chore
 
 
 def _discovery_filters(config: Config) -> dict[str, int]:

@@ -125,6 +125,15 @@ def test_a_notifier_reads_alerts_and_says_only_how_it_is() -> None:
     assert check_name("notify-x") is not None
 
 
+def test_a_gateway_that_reads_sparkplug_may_ask_its_group_for_births() -> None:
+    text = acl({"x": Access("gateway", topics=("spBv1.0/plant1/#",))})
+    assert may(text, "x", "write", "spBv1.0/plant1/NCMD/node")
+    assert not may(text, "x", "write", "spBv1.0/plant2/NCMD/node")
+    assert not may(text, "x", "write", "spBv1.0/plant1/DCMD/node/device")
+    assert not may(acl({"y": Access("source", topics=("spBv1.0/plant1/#",))}), "y", "read",
+                   "spBv1.0/plant1/NCMD/node")  # fmt: skip
+
+
 def test_every_grant_is_read_or_write_never_both() -> None:
     words = {rule.split(" ")[0] for rules in GRANTS.values() for rule in rules}
     assert words == {"read", "write"}

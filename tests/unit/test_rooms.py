@@ -21,7 +21,7 @@ DEVICE_LIBRARIES = {
     "ai_edge_litert", "msgspec", "numpy", "offbeat_edge", "paho", "tflite_runtime",
 }  # fmt: skip
 # What an extra adds: imported only where it is configured.
-EXTRA_LIBRARIES = {"cryptography", "prometheus_client", "securesystemslib", "tuf"}
+EXTRA_LIBRARIES = {"cryptography", "google", "prometheus_client", "securesystemslib", "tuf"}
 
 
 def imported(path: Path) -> set[str]:

@@ -103,6 +103,11 @@ def check_sources(config: Config) -> None:
         for n, source in enumerate(config.sources)
         if Template.parse(source.topic).asset is None
     ]
+    problems += [
+        f"source[{n}]: expected no Sparkplug with --shards: a device needs its node's births"
+        for n, source in enumerate(config.sources)
+        if source.format == "sparkplug"
+    ]
     if problems:
         raise ConfigError(problems)
 
