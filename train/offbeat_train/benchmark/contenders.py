@@ -14,6 +14,9 @@ integer model's calibration, so that only the integers differ.
 ``forest``      isolation forest of scikit-learn on the flattened windows
 ``always``      an alarm that never ends
 ``random``      a coin for each row
+
+For NASA's recordings two more, ``offbeat-orion`` and ``pca-orion``: the same
+scores under Orion's threshold, which looks at the whole test signal.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NAMES = ("offbeat", "float", "pca", "untrained", "zero", "forest", "always", "random")
+AFTERWARDS = {"offbeat-orion": "offbeat", "pca-orion": "pca"}  # whose scores they are
 
 
 def models(fitted: Fitted, manifest: Manifest, shipped: Model) -> dict[str, Model]:

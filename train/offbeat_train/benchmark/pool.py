@@ -36,7 +36,9 @@ def summary(measured: Sequence[Measured]) -> dict[str, dict[str, Spread]]:
     seeds = sorted({one.seed for one in measured})
     parts = [[one for one in measured if one.seed == seed] for seed in seeds]
     found = {}
-    for name in contenders.NAMES:
+    for name in (*contenders.NAMES, *contenders.AFTERWARDS):
+        if any(name not in one.contenders for one in measured):
+            continue
         by_seed = [figures(part, name) for part in parts]
         found[name] = {
             figure: Spread(

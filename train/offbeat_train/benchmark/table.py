@@ -25,6 +25,10 @@ NAMES = {
     "untrained": "LSTM untrained", "zero": "reconstruction of zero",
     "forest": "isolation forest", "always": "always on", "random": "a coin for each row",
 }  # fmt: skip
+ORION_NAMES = {
+    "offbeat-orion": "offbeat, int8, Orion's threshold",
+    "pca-orion": "windowed PCA, Orion's threshold",
+}
 COLUMNS = {
     "f1": "F1", "far": "FAR", "mar": "MAR", "fc1": "Fc1", "overlap_f1": "overlap F1",
     "events_caught": "events", "false_alarms_per_hour": "false/h", "delay_median_s": "delay s",
@@ -38,6 +42,7 @@ NOTES = (
 UNTIMED = ("smap", "msl", "ucr", "tsb-ad")
 UNTIMED_NOTE = "The rows have no times: hours and seconds take each for a second."
 DASH = "-"
+RANKLESS = ("always", *ORION_NAMES)  # they say yes or no, and rank nothing
 
 
 def show(
@@ -61,7 +66,9 @@ def _pooled_table(
     count, seeds = len({one.series for one in measured}), len({one.seed for one in measured})
     table = _table(f"{dataset}: {count} series, {seeds} seed(s)", [COLUMNS[c] for c in columns])
     for name, figures in pooled.items():
-        table.add_row(NAMES[name], *(_told(name, c, figures.get(c)) for c in columns))
+        table.add_row(
+            (NAMES | ORION_NAMES)[name], *(_told(name, c, figures.get(c)) for c in columns)
+        )
     if PUBLISHED[dataset]:
         table.add_section()
     for row in PUBLISHED[dataset]:
@@ -96,7 +103,7 @@ def _table(title: str, heads: Sequence[str]) -> Table:
 
 def _told(contender: str, column: str, figure: Spread | None) -> str:
     ranking = column in ("vus_pr", "auc_pr", "ucr_accuracy")
-    if figure is None or (contender == "always" and ranking):
+    if figure is None or (contender in RANKLESS and ranking):
         return DASH
     digits = 1 if column.startswith("delay") or column == "nab_score" else 3
     text = f"{figure.mean:.{digits}f}"
