@@ -71,9 +71,9 @@ install_all() {
     check_given
     make_user
     make_program
+    forget_old
     put_data
     put_unit
-    forget_old
     tell
 }
 
