@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +48,10 @@ class Stream:
         self._client.on_message = self._heard
         self._client.connect("127.0.0.1", port)
         self._client.subscribe([("offbeat/+/asset/+/alert", 1), ("echo", 1)])
+        # Many assets on one connection: their readings are not to wait for each other (Nagle).
+        sock = self._client.socket()
+        assert sock is not None
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._client.loop_start()
 
     def play(self) -> None:
