@@ -154,7 +154,7 @@ def _where(figures: list[Figure]) -> str:
         if figure.what.startswith(IN_SENSOR) and figure.champion is not None
     ]
     change, most = min(lost, key=lambda pair: pair[0], default=(0.0, None))
-    return f"; most is lost of {most.said}" if most is not None and change < 0.0 else ""
+    return f"; lost above all: {most.said}" if most is not None and change < 0.0 else ""
 
 
 # ------------------------------------------------------------- with a champion
