@@ -238,7 +238,8 @@ def lasted(alert: Alert, newest_ms: int) -> str:
         return ago(event.end_ms - event.start_ms)
     if not alert.alarm.active:
         return ""
-    return f"{ago(max(event.time_ms, newest_ms) - event.start_ms)} so far"
+    span_ms = max(event.time_ms, newest_ms) - event.start_ms
+    return f"{ago(span_ms)} so far" if span_ms else "going on"  # silence has no event time
 
 
 def newest(board: Board, alert: Alert) -> int:

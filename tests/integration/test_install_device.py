@@ -28,8 +28,14 @@ ENTRY = "[console_scripts]\noffbeat = offbeat_fake:main\n"
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0
-    or any(shutil.which(name) is None for name in ("unshare", "systemctl", "useradd"))
-    or subprocess.run(["/usr/bin/python3", "-c", "import ensurepip"], check=False).returncode != 0,
+    or any(
+        shutil.which(name) is None
+        for name in ("unshare", "systemctl", "useradd", "/usr/bin/python3")
+    )
+    or subprocess.run(
+        ["/usr/bin/python3", "-c", "import ensurepip"], check=False, capture_output=True
+    ).returncode
+    != 0,
     reason="needs root, unshare, systemd and Debian's python3-venv",
 )
 

@@ -58,6 +58,7 @@ def gateway(broker: Mosquitto, console: Console) -> Iterator[Gateway]:
 
 
 ROW = "table.fleet tbody tr"
+PHONE = (375, 812)  # the narrowest that is still common
 
 
 def test_the_overview_follows_the_fleet(
@@ -103,10 +104,22 @@ def test_a_gateway_that_dies_leaves_its_assets_unwatched(
 def test_a_phone_needs_no_sideways_scroll(
     browser: Browser, console: Console, gateway: Gateway
 ) -> None:
-    browser.size(390, 800)
+    browser.size(*PHONE)
     browser.open(console.url)
     browser.wait_text(ROW, "p0")
-    assert browser.run("return document.documentElement.scrollWidth") == 390
+    assert browser.run("return document.documentElement.scrollWidth") == PHONE[0]
+    nav = "const nav = document.querySelector('.top nav'); return "
+    assert browser.run(nav + "nav.scrollWidth <= nav.clientWidth"), "the whole navigation is seen"
+
+
+def test_on_a_phone_what_to_say_comes_before_the_picture(
+    browser: Browser, console: Console, gateway: Gateway
+) -> None:
+    alert = gateway.alert(asset="p1")
+    browser.size(*PHONE)
+    browser.open(f"{console.url}/alert/{alert}")
+    tops = [browser.one(what).location["y"] for what in ("//button[.='False alarm']", ".trend")]
+    assert tops[0] < min(tops[1], PHONE[1])
 
 
 def test_dark_follows_the_person_and_the_button(browser: Browser, console: Console) -> None:
@@ -262,12 +275,12 @@ return [...new Set(wrong)];
 def test_every_page_is_named_and_fits_a_phone(
     browser: Browser, console: Console, gateway: Gateway, page: str
 ) -> None:
-    browser.size(390, 800)
+    browser.size(*PHONE)
     browser.open(console.url + page)
     browser.one("h1" if "asset" in page else "nav a")
     browser.one(".content *")
     assert browser.run(WRONG) == []
-    assert browser.run("return document.documentElement.scrollWidth") == 390
+    assert browser.run("return document.documentElement.scrollWidth") == PHONE[0]
     assert browser.errors() == []
 
 

@@ -106,6 +106,7 @@ class Demo:
     seed : of the plant, its faults and the training
     console : where progress goes
     page : whether the web console runs beside it
+    served : called with the page's address once it is there
     stay : called with the page's address before the daemon ends; returns when people have seen it
     """
 
@@ -116,12 +117,14 @@ class Demo:
         seed: int,
         console: Console,
         page: bool = False,
+        served: Callable[[str], None] = lambda _: None,
         stay: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._out = out
         self._seed = seed
         self._console = console
         self._page = page
+        self._served = served
         self._stay = stay
         self._plant = Plant(seed=seed, pumps=PUMPS)
         self._begun = time.monotonic()
@@ -233,6 +236,8 @@ class Demo:
             return
         with demo_console.running(self._out, port) as url:
             self._say(f"[bold]watch it at {url}[/bold]" if url else "the console did not start")
+            if url:
+                self._served(url)
             yield url
 
     @contextmanager

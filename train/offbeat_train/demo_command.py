@@ -8,7 +8,9 @@ Exit code 0: the loop did its job by the rules that it prints; 1: it did not.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import webbrowser
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +49,12 @@ def run(args: argparse.Namespace) -> int:
 
     def stay(url: str) -> None:
         if terminal:
-            console.input(f"\n[bold]{url}[/bold] shows the day. Enter ends it. ")
+            console.print("\nThe day is over: the pumps send no more, and the console says so.")
+            console.input(f"What was found: [bold]{url}alerts?show=all[/bold]  Enter ends it. ")
 
-    demo = Demo(out=args.out, seed=args.seed, console=console, page=page, stay=stay)
+    def served(url: str) -> None:
+        if terminal and demo_console.has_display(os.environ):
+            webbrowser.open(url)
+
+    demo = Demo(out=args.out, seed=args.seed, console=console, page=page, served=served, stay=stay)
     return 0 if demo.run() else 1

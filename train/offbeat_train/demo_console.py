@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 PORT = 8088  # of the page; another when it is taken
@@ -46,6 +46,16 @@ qos = 0
 def wanted(asked: bool | None, *, terminal: bool) -> bool:  # noqa: FBT001 - as argparse has it
     """Whether to start it: as asked, else where a person sits and the extra is installed."""
     return asked if asked is not None else terminal and find_spec("nicegui") is not None
+
+
+def has_display(environ: Mapping[str, str]) -> bool:
+    """Whether a window can be opened; a browser in the terminal would hide the demo.
+
+    >>> has_display({"TERM": "xterm"}), has_display({"WAYLAND_DISPLAY": "wayland-0"})
+    (False, True)
+    """
+    known = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(environ.get(name) for name in known)
 
 
 @contextmanager

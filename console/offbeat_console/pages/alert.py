@@ -86,10 +86,9 @@ class _Page:
                     tables.legend()
                 self._trend = Trend(f"Signals of {event.asset} before and during the alert")
                 self._hint = element("p", "muted hint")
-            with element("aside"):
+            with element("aside", "first"):
                 self._people()
-                with element("section", "panel", aria_label="Expected and actual"):
-                    self._why = element("div")
+                self._reasons = element("section", "panel", aria_label="Expected and actual")
                 self._model()
         self._history = element("section", aria_label="Events")
         self._fill()
@@ -244,8 +243,9 @@ class _Page:
         say(self._when, f" on {event.gateway}, began {views.clock(event.start_ms)} UTC,"
             f" {lasted}{peak}, {event.severity}")  # fmt: skip
         say(self._said, views.said(alert))
-        self._why.clear()
-        with self._why:
+        self._reasons.clear()
+        show(self._reasons, visible=bool(alert.telling.contributions))
+        with self._reasons:
             tables.contributions(alert.telling.contributions, "Expected and actual")
         self._say_people()
         self._history.clear()
