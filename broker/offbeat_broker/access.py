@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Role = Literal[
-    "gateway", "source", "trainer", "person", "console", "page", "bridge", "notifier"
+    "gateway", "source", "trainer", "person", "console", "page", "bridge", "notifier", "sparkplug"
 ]  # fmt: skip
 Rights = Literal["", "viewer", "operator"]
 
@@ -96,6 +96,13 @@ GRANTS: dict[tuple[Role, Rights], tuple[str, ...]] = {
         "write offbeat/record-{name}/health",
     ),
     ("notifier", ""): ("read offbeat/+/asset/+/alert", "write offbeat/notify-{name}/status"),
+    ("sparkplug", ""): (
+        "read offbeat/+/status",
+        "read offbeat/+/asset/#",
+        "read spBv1.0/+/NCMD/{name}",
+        *(f"write spBv1.0/+/{kind}/{{name}}" for kind in ("NBIRTH", "NDATA", "NDEATH")),
+        *(f"write spBv1.0/+/{kind}/{{name}}/+" for kind in ("DBIRTH", "DDATA", "DDEATH")),
+    ),
     ("person", "viewer"): _VIEWER,
     ("person", "operator"): _OPERATOR,
     ("console", "viewer"): _VIEWER,

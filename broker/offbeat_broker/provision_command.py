@@ -7,6 +7,7 @@
   offbeat provision trainer DIR nightly
   offbeat provision bridge DIR plant1 --gateway gw1
   offbeat provision notifier DIR pager
+  offbeat provision sparkplug DIR scada
   offbeat provision page DIR console-page --host console.plant
   offbeat provision status DIR
 
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         act = _act(acts, role, does, named=True)
         act.add_argument("--topic", action="append", default=[], help="MQTT filter; repeatable")
     _act(acts, "trainer", "reads all, writes offbeat/fleet", named=True)
+    _act(acts, "sparkplug", "reads states and alerts, is a Sparkplug edge node", named=True)
     _act(acts, "notifier", "reads alerts, to tell people of them", named=True)
     for role in _PEOPLE:
         act = _act(acts, role, "reads all; operators send commands and feedback", named=True)

@@ -51,6 +51,9 @@ COMMANDS = {
     "maintenance": Command(
         "offbeat_edge.announce.maintenance_command", "announce work on an asset"
     ),
+    "sparkplug": Command(
+        "offbeat_edge.sparkplug.sparkplug_command", "a gateway as a Sparkplug node", "sparkplug"
+    ),
     "bench": Command("offbeat_edge.bench_command", "what this device can do"),
     "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
     "notify": Command(

@@ -6,6 +6,7 @@ warning is for people.  ``config`` has said what is wrong inside the file.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import ipaddress
 import ssl
@@ -41,6 +42,7 @@ def problems(config: Config) -> Iterator[str]:
     except TrustError as error:
         yield f"trust.keys: {error}"
     yield from _no_delivery(config)
+    yield from _no_sparkplug(config)
     for index, _, found in _bundles(config):
         if isinstance(found, BundleError):
             yield f"model[{index}].bundle: {found}"
@@ -101,6 +103,15 @@ def _no_delivery(config: Config) -> Iterator[str]:
         Path(config.delivery.root).read_bytes()
     except OSError as error:
         yield f"delivery.root: expected a readable file, got: {error.filename}: {error.strerror}"
+
+
+def _no_sparkplug(config: Config) -> Iterator[str]:
+    """Say why Sparkplug could not be read, where a source has it."""
+    if any(source.format == "sparkplug" for source in config.sources):
+        try:
+            importlib.import_module("google.protobuf")
+        except ModuleNotFoundError:
+            yield "source.format: expected protobuf: pip install 'offbeat[sparkplug]'"
 
 
 def _bad_tls(mqtt: Mqtt) -> Iterator[str]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.log import Log
 
-__all__ = ["Broker", "Link", "Message", "Token", "tls_context"]
+__all__ = ["Broker", "Link", "Message", "Token", "Will", "tls_context"]
 
 RETRY_BASE_S = 1.0  # the first wait is between 0 and this
 RETRY_CAP_S = 60.0  # no wait is longer
@@ -70,6 +70,8 @@ class Link:
     protocol : "auto" tries 5, then 3.1.1.
     tls : makes the TLS context anew for each attempt, or None for clear.
     filters : subscriptions as (filter, QoS).
+    will : makes the last will anew for each attempt; None: `offline` on `status_topic`.
+    lasting : whether the broker keeps our session, and queues, while we are away.
     held : filters that our session at the broker may hold from before.
     remember : keeps what the session may hold, for the next start's `held`.
     status_topic : where `online`, `offline` and `stopped` are retained; None for
@@ -87,6 +89,8 @@ class Link:
         status_topic: str | None,
         log: Log,
         tls: Callable[[], ssl.SSLContext] | None = None,
+        will: Callable[[], Will] | None = None,
+        lasting: bool = True,
         held: Iterable[str] = (),
         remember: Callable[[Iterable[str]], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -105,6 +109,8 @@ class Link:
         self._remember = remember
         self._status_topic = status_topic
         self._tls = tls
+        self._will = will or self._offline
+        self._lasting = lasting
         self._log = log
         self._now = monotonic
         self._uniform = uniform
@@ -229,6 +235,9 @@ class Link:
             return None
         return self.publish(self._status_topic, status, qos=1, retain=True)
 
+    def _offline(self) -> Will | None:
+        return Will(self._status_topic, b"offline") if self._status_topic else None
+
     def _attempt(self, timeout_s: float) -> bool:
         """Connect when it is time; otherwise sleep. True with a session."""
         wait = self._retry_at - self._now()
@@ -236,15 +245,15 @@ class Link:
             time.sleep(min(wait, timeout_s))
             return False
         self.generation += 1
-        will = Will(self._status_topic, b"offline") if self._status_topic else None
         try:
             tls = self._tls() if self._tls else None
             session = Session(
                 broker=self._broker,
                 version=self._versions[0],
                 tls=tls,
-                will=will,
+                will=self._will(),
                 generation=self.generation,
+                lasting=self._lasting,
             )
         except (OSError, ValueError) as error:  # unreadable or wrong TLS files
             self._retry_later(f"TLS: {error}")

@@ -61,10 +61,11 @@ class Message(NamedTuple):
 
 
 class Will(NamedTuple):
-    """What the broker says for us, retained, when we vanish."""
+    """What the broker says for us when we vanish."""
 
     topic: str
     payload: bytes
+    retain: bool = True
 
 
 class Session:
@@ -75,7 +76,7 @@ class Session:
     broker : address, identity and limits.
     version : "5" or "3.1.1".
     tls : context of the connection, or None for a clear one.
-    will : retained last will, QoS 1, or None.
+    will : last will, QoS 1, or None.
     generation : number of this connection, copied into its messages.
     lasting : the broker is to keep our subscriptions and queue when we are away.
     """
@@ -213,7 +214,7 @@ class Session:
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=True)
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message

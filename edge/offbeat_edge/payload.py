@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from offbeat_edge.errors import ConfigError
 from offbeat_edge.influx import Line, lines
 from offbeat_edge.message import MAX_SENSOR_CHARS, MAX_TOPIC_SHOWN, NOT_FINITE, Message, Plan
 from offbeat_edge.presets import spelled
@@ -237,8 +238,11 @@ def _host(plans: Iterable[Plan]) -> Host | None:
     """Return who follows Sparkplug's edge nodes, where a source has any."""
     if not any(plan.format == "sparkplug" for plan in plans):
         return None
-    from offbeat_edge.sparkplug.host import Host  # noqa: PLC0415 - an extra
-
+    try:
+        from offbeat_edge.sparkplug.host import Host  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        need = f"source.format: Sparkplug needs {error.name}: pip install 'offbeat[sparkplug]'"
+        raise ConfigError([need]) from error
     return Host()
 
 

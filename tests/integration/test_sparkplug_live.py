@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
-from rig import START_MS, Daemon, Listener, Site, closing, wait_for
+from rig import START_MS, Daemon, Listener, Player, Site, closing, recording, wait_for
 
 pytest.importorskip("google.protobuf", reason="the extra `sparkplug` is not installed")
 
+from offbeat_edge.sparkplug.host import rebirth
 from offbeat_edge.sparkplug.metric import BOOLEAN, DOUBLE, INT64
 from offbeat_edge.sparkplug.proto import new_payload, parse
 
@@ -122,4 +124,81 @@ def test_births_unheard_are_asked_for_and_data_becomes_alerts_across_a_kill(
         anomalies = [e for e in listener.alerts.values() if e["kind"] == "anomaly"]
         assert {event["asset"] for event in anomalies} == {"n1.pump1"}
         assert anomalies[0]["contributions"][0]["sensor"] == "flow"
+        assert daemon.stop() == 0
+
+
+class Scada:
+    """A host application: keeps what edge node ``scada`` says, and may ask it for births."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: queue.Queue[tuple[str, dict[str, object]]] = queue.Queue()
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        granted = threading.Event()
+        self._client.on_subscribe = lambda *_: granted.set()
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.subscribe("spBv1.0/offbeat/#", 1)
+        self._client.loop_start()
+        assert granted.wait(30)
+
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        found: dict[str, object] = {}
+        for metric in parse(message.payload).metrics:
+            fields = ("string_value", "long_value", "boolean_value", "double_value")
+            name = next((field for field in fields if metric.HasField(field)), None)
+            found[metric.name.decode()] = None if name is None else getattr(metric, name)
+        self.heard.put((message.topic.removeprefix("spBv1.0/offbeat/"), found))
+
+    def wait(self, topic: str, **wanted: object) -> dict[str, object]:
+        """Return the first message of a topic, by its end, that says what is wanted."""
+        while True:
+            got, found = self.heard.get(timeout=60)
+            if got.endswith(topic) and all(
+                found.get(key) == value for key, value in wanted.items()
+            ):
+                return found
+
+    def ask(self) -> None:
+        self._client.publish("spBv1.0/offbeat/NCMD/scada", rebirth(0), qos=1)
+
+    def close(self) -> None:
+        self._client.loop_stop()
+        self._client.disconnect()
+
+
+class SparkplugSite(Site):
+    """The bridge's folder."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        folder.mkdir()
+        self.folder, self.path = folder, folder / "sparkplug.toml"
+        self.path.write_text(
+            '[sparkplug]\ngroup = "offbeat"\nnode = "scada"\ngateway = "gw1"\n[mqtt]\n'
+            f'host = "127.0.0.1"\nport = {port}\nkeepalive_s = 5\n[log]\nformat = "json"\n'
+        )
+
+
+def test_scada_sees_assets_alerts_and_deaths(mosquitto: Mosquitto, tmp_path: Path) -> None:
+    site = Site(tmp_path, mosquitto.port)
+    scada, player, daemon = Scada(mosquitto.port), Player(mosquitto.port), Daemon(site).start()
+    bridge = Daemon(SparkplugSite(tmp_path / "sparkplug", mosquitto.port), command="sparkplug")
+    with closing(scada, player, daemon, bridge, mosquitto):
+        daemon.ready()
+        bridge.start()
+        first = scada.wait("NBIRTH/scada")["bdSeq"]
+        player.play(recording(seed=3, seconds=120, assets=1, faults=2))
+        told = scada.wait("scada/p0", **{"Alert/Kind": b"anomaly"})
+        assert told["Alert/Top Sensor"] == b"flow"
+        scada.wait("DDATA/scada/p0", **{"Alert/Active": False})
+        scada.ask()
+        assert scada.wait("NBIRTH/scada")["bdSeq"] == first
+        scada.wait("DBIRTH/scada/p0")
+        bridge.kill()
+        assert scada.wait("NDEATH/scada") == {"bdSeq": first}  # the broker says so for us
+        bridge.start()
+        second = scada.wait("NBIRTH/scada")["bdSeq"]
+        assert second != first
+        scada.wait("DBIRTH/scada/p0")
+        assert bridge.stop() == 0
+        assert scada.wait("NDEATH/scada") == {"bdSeq": second}
         assert daemon.stop() == 0

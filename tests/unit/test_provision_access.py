@@ -87,7 +87,7 @@ def test_an_accepted_filter_is_one_that_mqtt_knows(text: str) -> None:
     ("role", "rights", "command", "model"),
     [
         ("source", "", False, False), ("gateway", "", False, False), ("trainer", "", False, True),
-        ("notifier", "", False, False),
+        ("notifier", "", False, False), ("sparkplug", "", False, False),
         ("person", "viewer", False, False), ("person", "operator", True, False),
         ("console", "viewer", False, False), ("console", "operator", True, False),
     ],
@@ -132,6 +132,16 @@ def test_a_gateway_that_reads_sparkplug_may_ask_its_group_for_births() -> None:
     assert not may(text, "x", "write", "spBv1.0/plant1/DCMD/node/device")
     assert not may(acl({"y": Access("source", topics=("spBv1.0/plant1/#",))}), "y", "read",
                    "spBv1.0/plant1/NCMD/node")  # fmt: skip
+
+
+def test_a_sparkplug_node_is_itself_alone() -> None:
+    text = acl({"scada": Access("sparkplug")})
+    for topic in ("NBIRTH/scada", "NDEATH/scada", "DDATA/scada/p1"):
+        assert may(text, "scada", "write", f"spBv1.0/g/{topic}")
+    for topic in ("NBIRTH/other", "NCMD/scada", "NCMD/plc", "DCMD/plc/d", "DDATA/plc/d"):
+        assert not may(text, "scada", "write", f"spBv1.0/g/{topic}")
+    assert may(text, "scada", "read", "spBv1.0/g/NCMD/scada")
+    assert not may(text, "scada", "read", "plant/p1")
 
 
 def test_every_grant_is_read_or_write_never_both() -> None:

@@ -16,20 +16,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from offbeat_edge.errors import ConfigError
-from offbeat_edge.refusal import Refused
+from google.protobuf import (  # type: ignore[import-untyped]  # ships no types
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+)
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # nor here
 
-try:
-    from google.protobuf import (  # type: ignore[import-untyped]  # ships no types
-        descriptor_pb2,
-        descriptor_pool,
-        message_factory,
-    )
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # nor here
-except ModuleNotFoundError as error:
-    raise ConfigError(
-        [f"Sparkplug: expected {error.name}: pip install 'offbeat[sparkplug]'"]
-    ) from error
+from offbeat_edge.refusal import Refused
 
 PACKAGE = "offbeat.sparkplug"
 # Message → (field, number, type); a type with a capital is a message, "*" before it repeats.

@@ -1,0 +1,101 @@
+"""Tell SCADA what a gateway says, as an edge node of Sparkplug B.
+
+Every asset is a device with its state, score and alert.  Runs beside the
+daemon or anywhere with the broker in reach, and needs an identity of its own
+(offbeat provision sparkplug).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from offbeat_edge import config as configs
+from offbeat_edge import dial
+from offbeat_edge.errors import ConfigError
+from offbeat_edge.link import Link
+from offbeat_edge.sparkplug.bridge import Bridge, Session
+from offbeat_edge.sparkplug.node import EdgeNode
+from offbeat_edge.strict import Reader, overlay
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from offbeat_edge.log import Log
+
+MAX_PAYLOAD_BYTES = 1 << 20
+Id = Annotated[
+    str, Meta(pattern=r"\A[^/+#\x00]{1,128}\Z", description="a name without / + # (128 at most)")
+]
+
+
+class Sparkplug(msgspec.Struct, frozen=True, kw_only=True):
+    """``[sparkplug]``: who we are to SCADA, and for whom we speak."""
+
+    group: Id
+    node: Id
+    gateway: configs.Name
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file; paths are absolute and defaults resolved."""
+
+    sparkplug: Sparkplug
+    mqtt: configs.Mqtt = configs.Mqtt()
+    log: configs.Log = configs.Log()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "--config", type=Path, required=True, help="a TOML file with [sparkplug] and [mqtt]"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Speak until a signal; return the exit code."""
+    settings = load(args.config, os.environ)
+    bridge = build(settings, dial.log(settings.log))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: bridge.stop())
+    return bridge.run()
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Read the file with the environment over it; ConfigError holds all problems."""
+    reader = Reader(path.name)
+    table = configs.read_table(path)
+    reader.problems += overlay(Settings, table, environ)
+    settings = reader.table(Settings, table, "")
+    if settings is not None:
+        configs.check_mqtt(settings.mqtt, reader)
+    if settings is None or reader.problems:
+        raise ConfigError(reader.problems)
+    name = f"offbeat-sparkplug-{settings.sparkplug.node}"
+    mqtt = configs.resolve_mqtt(settings.mqtt, path.absolute().parent, client_id=name)
+    return msgspec.structs.replace(settings, mqtt=mqtt)
+
+
+def build(settings: Settings, log: Log) -> Bridge:
+    """Make a bridge of a configuration; nothing is connected yet."""
+    table, mqtt = settings.sparkplug, settings.mqtt
+    node = EdgeNode(group=table.group, node=table.node, gateway=table.gateway)
+    session = Session(node, first=int(time.time()))  # unlike the last one's of an earlier life
+    link = Link(
+        broker=dial.broker(mqtt, max_payload_bytes=MAX_PAYLOAD_BYTES),
+        protocol=mqtt.protocol,
+        filters=node.filters,
+        status_topic=None,
+        will=session.will,
+        lasting=False,
+        log=log,
+        tls=dial.tls(mqtt),
+    )
+    return Bridge(node=node, session=session, link=link, log=log)
