@@ -55,7 +55,7 @@ class Caught(NamedTuple):
     magnitude: float
     network: float
     pca: float
-    named: float  # of the network's catches, the perturbed sensor came first
+    named: float  # of the network's catches, a perturbed sensor came first (swapped: either)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,9 @@ def _caught(
         )
         scores = judges[0].score(faulty, pair.interpreter.reconstruct(faulty))
         network.append(scores.score > 1.0)
-        named.append((scores.shares.argmax(axis=1) == hit)[scores.score > 1.0])
+        touched = (faulty != windows).any(axis=1)
+        first = scores.shares.argmax(axis=1)[:, None]
+        named.append(np.take_along_axis(touched, first, axis=1)[scores.score > 1.0, 0])
         pca.append(judges[1].score(faulty, pair.pca.reconstruct(faulty)).score > 1.0)
     names = np.concatenate(named)
     return Caught(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 from rich.markup import escape
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from offbeat_train.fit import Fitted
     from offbeat_train.history import History
     from offbeat_train.package import Origin
+    from offbeat_train.tune import Tried
 
 NAME_LENGTH = 64
 
@@ -88,9 +90,12 @@ def run(args: argparse.Namespace) -> int:
         if args.tune:
             from offbeat_train import tune  # noqa: PLC0415 - an extra of its own
 
-            options, best = tune.tuned(history, health, options, args.tune, on=bar)
-            bar.stage(f"fitting with the choice of trial {best.number}")
-        fitted = fit.fit(history, options, on=bar, health=health)
+            fitted, best = tune.tuned(
+                history, health, options, args.tune, on=bar, told=lambda t: _tell_trial(t, console)
+            )
+            console.print(f"trial {best.number} is taken")
+        else:
+            fitted = fit.fit(history, options, on=bar, health=health)
         bar.stage("writing the bundle")
         now = datetime.now(UTC)
         origin = None if lake is None else _origin(history, lake, now)
@@ -110,6 +115,15 @@ def _origin(history: History, lake: dict[str, object], now: datetime) -> Origin:
     from offbeat_train.retrain import past  # noqa: PLC0415
 
     return Origin(f"{now:%Y%m%dT%H%M%SZ}", past.digest(history), {"lake": lake})
+
+
+def _tell_trial(trial: Tried, console: Console) -> None:
+    chosen = {name: value for name, value in msgspec.structs.asdict(trial.chosen).items() if value}
+    sizes = ", ".join(f"{name} {value}" for name, value in chosen.items()) or "the defaults"
+    said = (
+        trial.refused if trial.caught is None else f"{trial.caught:.1%} of injected faults caught"
+    )
+    console.print(escape(f"trial {trial.number}: {sizes}: {said}"), highlight=False)
 
 
 def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from optuna import Trial
 
-    from offbeat_train.fit import FitOptions, Progress
+    from offbeat_train.fit import FitOptions, Fitted, Progress
     from offbeat_train.health import Health
     from offbeat_train.history import History
 
@@ -80,8 +80,12 @@ def search(
     optuna = _optuna()
     found: list[Tried] = []
 
+    def once(chosen: Chosen) -> float:
+        again = [one.caught for one in found if one.chosen == chosen and one.caught is not None]
+        return again[0] if again else caught(chosen)
+
     def objective(trial: Trial) -> float:
-        found.append(_try(trial, caught, window))
+        found.append(_try(trial, once, window))
         told(found[-1])
         share = found[-1].caught
         if share is None:
@@ -96,24 +100,37 @@ def search(
 
 
 def tuned(
-    history: History, health: Health, options: FitOptions, trials: int, *, on: Progress
-) -> tuple[FitOptions, Tried]:
-    """Search for a history; what ``options`` set already stays as it is."""
+    history: History,
+    health: Health,
+    options: FitOptions,
+    trials: int,
+    *,
+    on: Progress,
+    told: Callable[[Tried], None],
+) -> tuple[Fitted, Tried]:
+    """Search for a history; return the best fit and its trial.
+
+    What ``options`` set already stays as it is; ``told`` hears of each trial as it ends.
+    """
     from offbeat_train.fit import fit  # noqa: PLC0415 - TensorFlow, and only for this
     from offbeat_train.split import divide  # noqa: PLC0415
 
     prepared, _ = divide(history, health, period_ms=options.period_ms, window=options.window,
                          stride=options.stride)  # fmt: skip
 
-    def caught(chosen: Chosen) -> float:
-        return fit(history, _with(options, chosen), on=on, health=health).comparison.network
+    fits: dict[Chosen, Fitted] = {}  # of the defaults, and of the best so far
 
-    def told(trial: Tried) -> None:
-        said = f"{trial.caught:.1%} caught" if trial.caught is not None else trial.refused
-        on.stage(f"trial {trial.number}: {said}")
+    def caught(chosen: Chosen) -> float:
+        fitted = fit(history, _with(options, chosen), on=on, health=health)
+        share = fitted.comparison.network
+        if all(share > other.comparison.network for other in fits.values()):
+            fits.update({chosen: fitted})
+            for late in list(fits)[1:-1]:
+                del fits[late]
+        return share
 
     best = search(caught, window=prepared.plan.window, trials=trials, seed=options.seed, told=told)
-    return _with(options, best.chosen), best
+    return fits[best.chosen], best
 
 
 def _with(options: FitOptions, chosen: Chosen) -> FitOptions:
