@@ -205,20 +205,27 @@ class Fleet:
         return {**self.gateways, "recorder": self.recorder}
 
     def play(self, rows: Rows) -> None:
+        """Publish; wait until recorder and gateways have it, by their own time."""
         self.ear.play(rows)
-        self.wait_taken(max(int(times[-1]) for times, _ in rows.values()))
-
-    def wait_taken(self, newest_ms: int) -> None:
-        """Wait until recorder and gateways have what was published, by their own time."""
-
-        def caught_up(name: str) -> bool:
-            health = self.ear.last.get(f"offbeat/{name}/health", {})
-            lag, now = health.get("lag_ms"), health.get("time_ms", 0)
-            return lag is not None and now - lag >= newest_ms
-
-        for name in [*self.gateways, "record-recorder"]:
-            wait_for(lambda name=name: caught_up(name), f"{name} to take all", timeout_s=LONG_S)  # type: ignore[misc]
+        newest_ms = max(int(times[-1]) for times, _ in rows.values())
+        last = {name: (times[-1:], values[-1:]) for name, (times, values) in rows.items()}
+        deadline = time.monotonic() + LONG_S
+        while behind := [name for name in self.listeners() if self.reached(name) < newest_ms]:
+            assert time.monotonic() < deadline, f"{behind} did not take all"
+            time.sleep(1.0)
+            # One killed after it took all knows of no sample's time: the last comes once more.
+            if any(self.reached(name) == 0 for name in behind):
+                self.ear.play(last)
         time.sleep(3.0)  # the recorder's flush
+
+    def listeners(self) -> list[str]:
+        return [*self.gateways, "record-recorder"]
+
+    def reached(self, name: str) -> int:
+        """Return the time of the sample that came last to a process in its present life."""
+        health = self.ear.last.get(f"offbeat/{name}/health", {})
+        lag = health.get("lag_ms")
+        return 0 if lag is None else int(health["time_ms"] - lag)
 
     def command(self, *words: str, ok: tuple[int, ...] = (0,)) -> str:
         """Run ``offbeat``; return what it printed."""
