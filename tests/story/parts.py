@@ -154,7 +154,7 @@ class Butcher(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(self._chance.uniform(3.0, 12.0)):
+        while not self._over.wait(self._chance.uniform(10.0, 40.0)):
             name = self._chance.choice(sorted(self._victims))
             self._victims[name].kill()
             self.killed.append(name)

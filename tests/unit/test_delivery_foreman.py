@@ -240,6 +240,16 @@ def test_a_canary_runs_and_says_so(bench: Bench) -> None:
     assert (report.running.bundle, report.mode, report.state) == (B, "canary", "probation")
 
 
+def test_a_document_that_changes_nothing_here_is_followed_at_once(bench: Bench) -> None:
+    bench.courier.bring(order(A))
+    bench.turn()
+    bench.courier.bring(msgspec.structs.replace(order(A), version=2))
+    report = bench.turn()
+    assert report is not None
+    assert report.document == 2
+    assert bench.started().conducts["tiny"].version == 2
+
+
 def test_a_shadow_is_compared_and_says_so(bench: Bench) -> None:
     bench.courier.bring(order(A), order(B, "shadow"))
     bench.turn()

@@ -193,9 +193,9 @@ class Foreman:
 
     def _follow(self, orders: list[Order]) -> None:
         for name, conduct in self.conducts.items():
-            before = conduct.runs, conduct.shadow, conduct.state, conduct.reason
+            before = _standing(conduct)
             self._follow_one(name, conduct, [order for order in orders if order.model == name])
-            if before != (conduct.runs, conduct.shadow, conduct.state, conduct.reason):
+            if before != _standing(conduct):
                 self._unsaid.add(name)
                 self._save()
 
@@ -362,6 +362,11 @@ def _read(path: Path) -> dict[str, Conduct]:
         return msgspec.json.decode(path.read_bytes(), type=_Kept).models
     except (OSError, msgspec.MsgspecError):
         return {}
+
+
+def _standing(conduct: Conduct) -> tuple[object, ...]:
+    """What is said at once when it changes."""
+    return conduct.version, conduct.runs, conduct.shadow, conduct.state, conduct.reason
 
 
 def _share(value: float | None) -> float | None:
