@@ -114,6 +114,7 @@ class Decoder:
         if self._sparkplug is not None and route.plan.format == "sparkplug":
             message = self._message(route.plan, route, topic, received_ms, retained=retained)
             self._sparkplug.take(message, payload, route.refused)
+            message.samples.sort(key=_TIME)
             return message.samples, message.rejects
         tree: object = None
         error: Exception | None = None

@@ -18,6 +18,7 @@ from offbeat_edge.json_path import parse_path
 from offbeat_edge.message import MAX_REJECTS, MAX_SENSOR_CHARS
 from offbeat_edge.payload import Decoder
 from offbeat_edge.refusal import REASONS, Refused
+from offbeat_edge.sparkplug.proto import new_payload
 from offbeat_edge.topics import MAX_TOPIC_CHARS, NAME, Template, asset_name, overlap
 
 NOW = 1_750_000_000_000  # the gateway's clock, ms
@@ -97,6 +98,22 @@ def payload_influx(data: bytes) -> None:
         assert line is not None
 
 
+KINDS = ("NBIRTH", "NDATA", "NDEATH", "DBIRTH/n/d", "DDATA/n/d", "DDEATH/n/d")
+
+
+def payload_sparkplug(data: bytes) -> None:
+    """Each part, split by two NULs, is a message: its first byte is the kind."""
+    decoder = _decoder(preset="sparkplug", topic="")
+    births = (("NBIRTH/n", BIRTH), ("DBIRTH/n/d", BIRTH[:-1] + b"\x01"))
+    for topic, payload in births:
+        _promises(decoder, f"spBv1.0/g/{topic}", payload, retained=False)
+    for part in data.split(SPLIT + SPLIT)[:8]:
+        kind = KINDS[part[0] % len(KINDS)] if part else KINDS[0]
+        topic = kind if "/" in kind else f"{kind}/n"
+        _promises(decoder, f"spBv1.0/g/{topic}", part[1:], retained=False)
+    assert len(decoder.asks()) <= 1
+
+
 def topics(data: bytes) -> None:
     """Template, another template and a topic, split by NUL."""
     parts = [part.decode(errors="replace") for part in data.split(SPLIT)[:3]]
@@ -130,6 +147,26 @@ def times(data: bytes) -> None:
         parse_path(data[1:].decode(errors="replace"))
 
 
+def _sparkplug(*metrics: dict[str, object], seq: int = 0) -> bytes:
+    payload = new_payload()
+    payload.timestamp = NOW
+    for metric in metrics:
+        payload.metrics.add(**metric)
+    payload.seq = seq
+    data: bytes = payload.SerializeToString()
+    return data
+
+
+_FLOW = {"name": b"flow", "alias": 1, "datatype": 10, "double_value": 1.5}
+_HEAT = {"name": b"heat", "alias": 2, "datatype": 1, "int_value": 255}
+BIRTH = _sparkplug(_FLOW, _HEAT)
+SPARKPLUG = (
+    b"\x04" + _sparkplug({"alias": 1, "double_value": 2.5}, seq=2),
+    b"\x04" + _sparkplug({"name": b"heat", "is_null": True}, {"alias": 9}, seq=7),
+    b"\x03" + _sparkplug(_FLOW, {**_HEAT, "is_historical": True, "timestamp": NOW - 5}, seq=2),
+    b"\x01" + _sparkplug({"alias": 2, "long_value": 2**63}, seq=2) + SPLIT + SPLIT + b"\x05",
+    b"\x02" + _sparkplug({"name": b"bdSeq", "datatype": 4, "long_value": 3}),
+)
 JSON = tuple(bytes([n % len(PLAIN)]) + p for n, p in enumerate(PAYLOADS))
 NUMBERS = (
     b"\x00-12.5e-3",
@@ -141,6 +178,7 @@ NUMBERS = (
 INFLUX = (
     b'\x00pump,host=p\\ 1,site="x" a=1i,b=2.5e3,c=t,d="s\\" t" 1700000000123456789\n# c\nq b=1\n',
     b"\x00flow,host=y flow=10,heat=20u 1700000000000000000",
+    b'\x00{"metrics":[{"fields":{"flow":1.5,"s":"x"},"name":"m","tags":{"host":"y"},"timestamp":17e8}]}',
 )
 TOPICS = (
     b"plant/{asset...}/{sensor}\x00plant/+/{asset}\x00plant/hall1/p3/flow",

@@ -47,9 +47,14 @@ TARGETS = {
     "payload-influx": Target(
         door_payload.payload_influx,
         door_payload.INFLUX,
-        (*PAYLOAD, "influx"),
+        (*PAYLOAD, "influx", "telegraf"),
         most=1024,
         weight=0.5,
+    ),
+    "payload-sparkplug": Target(
+        door_payload.payload_sparkplug,
+        door_payload.SPARKPLUG,
+        ("sparkplug.host", "sparkplug.metric", "sparkplug.proto"),
     ),
     "topics": Target(door_payload.topics, door_payload.TOPICS, ("topics",)),
     "times": Target(door_payload.times, door_payload.TIMES, ("timestamps", "json_path")),

@@ -103,6 +103,20 @@ def test_payloads_of_each_kind_are_told_apart_and_read(
     assert all(asset.sensors for asset in seen.values())
 
 
+def test_sparkplug_is_a_source_for_each_group_with_births_or_without() -> None:
+    pytest.importorskip("google.protobuf", reason="the extra `sparkplug` is not installed")
+    messages = heard(
+        ("spBv1.0/Plant 1/NDATA/Line 1", ""), ("spBv1.0/Plant 1/DDATA/Line 1/Pump 3", ""),
+        ("spBv1.0/g/DDATA/n/p1", ""), ("spBv1.0/STATE/scada", "{}"), ("spBv1.0/g/NCMD/n", ""),
+    )  # fmt: skip
+    sources, seen, _ = found(messages)
+    assert sorted(source.topic for source in sources) == [
+        "spBv1.0/Plant 1/+/{asset...}", "spBv1.0/g/+/{asset...}"
+    ]  # fmt: skip
+    assert set(seen) == {"line_1.pump_3", "n.p1"}
+    assert "No birth was heard" in told(messages)
+
+
 def test_what_is_ours_or_not_understood_is_no_source() -> None:
     messages = heard(
         ("offbeat/gw1/health", '{"uptime_s": 1}'), ("homeassistant/sensor/x/config", '{"a": 1}'),

@@ -103,8 +103,12 @@ def recognise(messages: Iterable[Heard]) -> Recognised:
 def _join(
     families: dict[tuple[str, str, int], Family], kind: str, levels: list[str], trees: list[object]
 ) -> None:
-    root = "/".join(levels[:-1]) if kind == "zigbee2mqtt" else levels[0]
-    family = families.setdefault((kind, root, len(levels)), Family(kind, [], []))
+    root, depth = levels[0], len(levels)
+    if kind == "zigbee2mqtt":
+        root = "/".join(levels[:-1])
+    elif kind == "sparkplug":
+        root, depth = levels[1], 0  # one source reads a group
+    family = families.setdefault((kind, root, depth), Family(kind, [], []))
     family.levels.append(levels)
     family.trees.extend(trees[: max(0, MAX_OBJECTS - len(family.trees))])
 
@@ -125,7 +129,8 @@ def _kind(topic: str, heard: Sequence[Heard], bases: set[str]) -> tuple[str | No
     if _quiet(levels, base):
         return "", []
     if levels[0] == SPARKPLUG:
-        return "sparkplug", []
+        known = len(levels) > 3 and levels[2] in ("NBIRTH", "DBIRTH", "NDATA", "DDATA")
+        return ("sparkplug" if known else ""), []
     trees = [tree for message in heard[:MAX_OBJECTS] for tree in _trees(message.payload)]
     if not trees:
         return None, []
@@ -195,7 +200,8 @@ def _propose(family: Family) -> Proposal | None:
     count, first = len(family.levels), list(map(_literal, family.levels[0]))
     varying = [len({levels[i] for levels in family.levels}) > 1 for i in range(_depth(family))]
     if family.kind == "sparkplug":
-        return None
+        topic = f"{SPARKPLUG}/{first[1]}/+/{{asset...}}"
+        return Proposal(Source(preset="sparkplug", topic=topic), family.kind, count)
     if family.kind == "zigbee2mqtt":
         topic = "/".join([*first[:-1], "{asset}"])
         return Proposal(_preset("zigbee2mqtt", topic), family.kind, count)

@@ -94,7 +94,7 @@ def survey(
     heard = list(messages)
     named = _named(sources, heard)
     decoders = [Decoder((source,), max_payload_bytes=MAX_PAYLOAD_BYTES) for source in named]
-    seen: dict[str, AssetSeen] = {}
+    seen: dict[str, AssetSeen] = _devices(named, decoders, heard)
     for message in heard:
         for index, decoder in enumerate(decoders):
             samples, _ = decoder.decode(
@@ -124,6 +124,19 @@ def _named(sources: Sequence[Source], heard: Sequence[Heard]) -> list[Source]:
             taken.add(assets[path])
         found.append(replace(source, assets=assets) if assets else source)
     return found
+
+
+def _devices(
+    sources: Sequence[Source], decoders: Sequence[Decoder], heard: Sequence[Heard]
+) -> dict[str, AssetSeen]:
+    """Return Sparkplug's devices by their topics: their births may not have been heard."""
+    seen: dict[str, AssetSeen] = {}
+    for index, (source, decoder) in enumerate(zip(sources, decoders, strict=True)):
+        for message in heard if source.format == "sparkplug" else ():
+            place = decoder.place(message.topic)
+            if place is not None and message.topic.split("/")[2] in ("DBIRTH", "DDATA"):
+                seen.setdefault(place[0], AssetSeen(index))
+    return seen
 
 
 def unit(sensor: str) -> str | None:

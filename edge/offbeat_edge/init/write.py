@@ -124,6 +124,8 @@ def _source(proposal: Proposal, assets: Mapping[str, AssetSeen]) -> Iterator[str
         yield f"#   {name}: {_many(len(asset.sensors), 'sensor')}, {_pace(asset)}"
     if len(assets) > ASSETS_SHOWN:
         yield f"#   … and {len(assets) - ASSETS_SHOWN} more"
+    if any(not asset.sensors for asset in assets.values()):
+        yield "# No birth was heard of some: their sensors show once the gateway has asked for it."
     if not all(asset.own_time for asset in assets.values()):
         yield "# Some messages say no time: the gateway stamps them, and their alerts"
         yield "# are outside the promise that a replay gives the same."
