@@ -162,7 +162,7 @@ pip() { "$new/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-ve
 
 # switch FOLDER: from now on this is the program, at one stroke.
 switch() {
-    ln -s "$1" $PROGRAM/next
+    ln -sfn "$1" $PROGRAM/next
     mv -T $PROGRAM/next $PROGRAM/current
     ln -sfn $PROGRAM/current/bin/offbeat $COMMAND
 }
