@@ -136,6 +136,11 @@ def test_the_same_seed_gives_the_same_model(fitted: fit.Fitted, tmp_path: Path) 
     assert again.calibration.threshold == pytest.approx(fitted.calibration.threshold, rel=0.02)
 
 
+def test_what_a_short_history_cannot_hold_is_said(fitted: fit.Fitted) -> None:
+    (said,) = [warning for warning in fitted.warnings if "history spans" in warning]
+    assert "what comes more rarely" in said
+
+
 def test_a_model_that_sees_nothing_is_said_to_be_blind(tmp_path: Path) -> None:
     wild = np.random.default_rng(1).standard_cauchy(size=(400, 2))
     fitted = run(wild, Told(), folder=tmp_path, window=8, epochs=1)

@@ -22,7 +22,7 @@ from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity, shapes
 from offbeat_train.baseline import WindowedPca
-from offbeat_train.calibration import Calibration, Holdout, calibrate
+from offbeat_train.calibration import WEEK_MS, Calibration, Holdout, calibrate
 from offbeat_train.defaults import (
     ALERT_BUDGET,
     LATENT,
@@ -56,6 +56,7 @@ SAMPLE = 20_000  # windows from which the linear path and the scales are taken, 
 SAMPLE_CELLS = 10_000_000  # ... and numbers in them
 NOTHING_LEARNED = 0.9  # of the error of always saying "the mean"
 MOST = 0.5  # of the splits must know the held-out shapes
+HOUR_MS = 3_600_000
 FEW_ROWS = 1000  # complete rows; with fewer a model is told to be taken with care
 
 
@@ -183,7 +184,10 @@ def fit(
         trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
         comparison=comparison, seconds=time.monotonic() - begun, cold=cold,
         learned=_learned([one.losses for one in trained]),
-        warnings=(*prepared.warnings, *_doubts(prepared, holdout, calibration, comparison)),
+        warnings=(
+            *prepared.warnings, *_unseen(history),
+            *_doubts(prepared, holdout, calibration, comparison),
+        ),
     )  # fmt: skip
 
 
@@ -311,6 +315,16 @@ def _strange(
         found.append(shapes.strangeness(book, windows, scored))
         known.append(shapes.worth_knowing(book, windows, scored, found[-1]))
     return np.concatenate(found) if np.mean(known) > MOST else None
+
+
+def _unseen(history: History) -> list[str]:
+    """Say what a history is too short to hold."""
+    rows = [recording.times_ms for recording in history.assets.values() if len(recording.row)]
+    span_ms = max((int(times_ms[-1] - times_ms[0]) for times_ms in rows), default=0)
+    if not history.has_time or span_ms >= WEEK_MS:
+        return []
+    spans = f"the history spans {length(span_ms / HOUR_MS)}"
+    return [f"{spans}: what comes more rarely, a weekend or a season, is not normal to this model"]
 
 
 def _doubts(
