@@ -143,6 +143,7 @@ def test_the_page_needs_nothing_else_and_shows_every_threshold_and_alert(
     told = [e for e in events if e["kind"] == "anomaly" and e["type"] != "end"]
     loudest = max(told, key=lambda e: e["peak"])
     assert loudest["message"] in page
+    assert re.search(r"in alert 2\d% of the time", page)
 
 
 def test_budgets_and_thresholds_are_not_compared_at_once(recorded: tuple[Path, Path]) -> None:

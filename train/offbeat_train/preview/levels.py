@@ -95,7 +95,7 @@ def reach(manifest: Manifest, budgets: Sequence[float]) -> str | None:
         return None
     return (
         f"The bundle's held-out rows speak of no rarer rate than {often(curve.supported_per_week)} "
-        f"a week: {', '.join(f'{budget:g}' for budget in beyond)} is read there."
+        f"a week: {', '.join(f'{budget:g}' for budget in beyond)} are read there."
     )
 
 

@@ -42,6 +42,7 @@ DRAWN = 30  # incidents with a picture, the loudest
 OVERVIEWS = 12  # assets whose score is drawn over the whole history
 SENSORS = 3  # in a picture
 BEFORE, DURING = 3, 12  # windows in a picture
+STRANGE_SHARE = 0.2  # of the time in alert; a model that knows a machine stays far below
 LEAD = 4  # windows more to settle the engine
 DAY_MS = 24 * 3_600_000
 WEEK_MS = 7 * DAY_MS
@@ -114,7 +115,7 @@ def _verdict(preview: Preview, incidents: Sequence[Incident]) -> str:
              "in alert", "sensor faults")  # fmt: skip
     return section(
         "Verdict",
-        bullets([*doubts(preview), *preview.notes], "warning"),
+        bullets([*doubts(preview, incidents), *preview.notes], "warning"),
         table(heads, summary(preview, incidents)),
         terms(facts),
         "<p>Each line is the same model with another threshold, over the same rows. A budget is "
@@ -133,7 +134,7 @@ def _line(preview: Preview, incidents: Sequence[Incident], level: int) -> tuple[
     said, times, _ = preview.levels[level]
     told = [a for i in incidents if i.kind == "anomaly" for a in i.alerts if a.level == level]
     faults = sum(i.kind == "sensor_fault" and level in i.levels for i in incidents)
-    lasted = sum(alert.end_ms - alert.first.start_ms for alert in told)
+    lasted = _time_in_alert(incidents, level)
     rate = often(len(told) / preview.weeks) if preview.weeks > 0 else ""
     return (
         said, " / ".join(f"{100 * one:.0f} %" for one in times), f"{len(told)}", rate,
@@ -142,9 +143,21 @@ def _line(preview: Preview, incidents: Sequence[Incident], level: int) -> tuple[
     )  # fmt: skip
 
 
-def doubts(preview: Preview) -> list[str]:
-    """Say what this history cannot tell."""
+def _time_in_alert(incidents: Sequence[Incident], level: int) -> int:
+    """Return how long a level's anomalies lasted together, ms."""
+    told = [a for i in incidents if i.kind == "anomaly" for a in i.alerts if a.level == level]
+    return sum(alert.end_ms - alert.first.start_ms for alert in told)
+
+
+def doubts(preview: Preview, incidents: Sequence[Incident]) -> list[str]:
+    """Say what this history cannot tell, and whether the model knows it at all."""
     found = []
+    share = _time_in_alert(incidents, 0) / max(1.0, preview.weeks * WEEK_MS)
+    if share > STRANGE_SHARE:
+        found.append(
+            f"As it is, the model would have been in alert {share:.0%} of the time: this is not "
+            "the machine, or not the operation, that it learned. Fit it on normal rows like these."
+        )
     if preview.weeks < 1.0:
         found.append("Less than one asset week: rates are an extrapolation.")
     if _learned(preview):
@@ -201,13 +214,15 @@ def _overviews(preview: Preview, incidents: Sequence[Incident]) -> str:
     drawn = [_overview(preview, incidents, n, name) for n, name in enumerate(shown)]
     left = len(preview.scores) - len(shown)
     more = f"<p>{left} more assets are not drawn.</p>" if left else ""
-    return section("Score over time", *drawn, more)
+    said = "<p>Under the bundle's own threshold; its alerts are shaded.</p>"
+    return section("Score over time", said, *drawn, more)
 
 
 def _overview(preview: Preview, incidents: Sequence[Incident], n: int, name: str) -> str:
     scores = preview.scores[name]
     kept = thin(np.array([score.score for score in scores]))
-    during = [(i.start_ms, i.end_ms) for i in incidents if i.asset == name and 0 in i.levels]
+    own = [alert for i in incidents if i.asset == name for alert in i.alerts if alert.level == 0]
+    during = [(alert.first.start_ms, alert.end_ms) for alert in own]
     with rc_context(STYLE):
         picture = svg(panels([scores[i] for i in kept], (), during), f"all{n}")
     return f"<h3>{escape(name)}</h3>{picture}"
@@ -236,7 +251,7 @@ def _picture(preview: Preview, n: int, incident: Incident) -> str:
         shaded = incident.start_ms, min(incident.end_ms, scores[-1].time_ms)
         with rc_context(STYLE):
             drawn = svg(panels(scores, loudest(named, SENSORS), [shaded]), f"i{n}")
-    said = "<p>Its beginning.</p>" if cut else ""
+    said = "<p>Only its beginning is drawn.</p>" if cut else ""
     return f"<article><h3>{escape(_title(incident))}</h3>{terms(facts)}{drawn}{said}</article>"
 
 
