@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ASSETS = 100
 MESSAGES = 6400  # of a turn, to whole strides
+BURST = 8_000  # messages at once, so that they fit in memory and their ids in 16 bits
 ANSWER_S = 120.0  # for a turn; a Pi needs some
 SETTLE_S = 1.3  # for the last commit and the health after it
 RECEIVE_MAXIMUM = 1000  # the daemon's default
@@ -56,6 +57,8 @@ topic = "{root}/daemon/{{asset}}"
 bundle = "{bundle}"
 [publish]
 health_interval_s = 1
+[limits]
+max_assets = 100000
 [log]
 format = "json"
 """
@@ -76,14 +79,27 @@ class Bench:
     address : the broker.
     path, bundle : the bundle's file, and what is in it.
     folder : for configuration and state.
+    assets : that messages come from.
+    peers : whether the other subscribers run too; `measure` needs them.
     """
 
-    def __init__(self, *, address: Address, path: Path, bundle: Bundle, folder: Path) -> None:
+    def __init__(
+        self,
+        *,
+        address: Address,
+        path: Path,
+        bundle: Bundle,
+        folder: Path,
+        assets: int = ASSETS,
+        peers: bool = True,
+    ) -> None:
         # Nothing retained or kept for one measurement may answer for another.
-        self._root = f"offbeat-bench-{os.getpid()}-{bundle.manifest.model.stride}"
+        self._root = f"offbeat-bench-{os.getpid()}-{bundle.manifest.model.stride}-{assets}"
         folder = folder / self._root
         folder.mkdir()
         self._bundle = bundle
+        self._assets = assets
+        self._peers = KINDS if peers else ()
         self._signal = Signal(bundle)
         self._step = 0
         self._sent = self._ends = 0  # to the daemon
@@ -110,7 +126,7 @@ class Bench:
             stack.callback(self._ear.close)
             self._publisher = Publisher(*self._address)
             stack.callback(self._publisher.close)
-            for kind in KINDS:
+            for kind in self._peers:
                 self._start(stack, kind, "offbeat_edge.bench_peer", kind, *self._peer_words())
                 self._ear.wait(f"{self._root}/done/{kind}")
             config = str(self._config)
@@ -127,7 +143,7 @@ class Bench:
     def measure(self, *, qos: int, turns: int) -> Wire:
         """Send each subscriber the same messages, in turns."""
         stride = self._bundle.manifest.model.stride
-        steps = -(-MESSAGES // (ASSETS * stride)) * stride
+        steps = -(-MESSAGES // (self._assets * stride)) * stride
         taken: dict[str, list[Turn]] = {kind: [] for kind in (*KINDS, DAEMON)}
         for _ in range(turns):
             payloads = self._payloads(steps)
@@ -136,14 +152,22 @@ class Bench:
         return Wire(
             broker=f"{self._address.host}:{self._address.port}",
             qos=qos,
-            messages=steps * ASSETS,
+            messages=steps * self._assets,
             payload_bytes=len(self._signal.payload(0)),
-            assets=ASSETS,
+            assets=self._assets,
             stride=stride,
             lost=self._sent - self._taken(),
-            daemon_bytes=resident(self._pids[DAEMON]),
-            subjects=_subjects(taken, steps * ASSETS),
+            daemon_bytes=self.resident(),
+            subjects=_subjects(taken, steps * self._assets),
         )
+
+    def resident(self) -> int:
+        """Return the daemon's resident bytes."""
+        return resident(self._pids[DAEMON])
+
+    def feed(self, steps: int) -> Turn:
+        """Send the daemon that many messages of each asset; return what it needed."""
+        return self._turn(DAEMON, self._payloads(steps), qos=0)
 
     def _peer_words(self) -> tuple[str, ...]:
         return (self._address.host, str(self._address.port), self._root, str(RECEIVE_MAXIMUM))
@@ -160,9 +184,11 @@ class Bench:
         """Fill every window, and let everything be prepared that is prepared once."""
         model = self._bundle.manifest.model
         steps = (model.window // model.stride + 2) * model.stride
-        payloads = self._payloads(steps)
-        for kind in (*KINDS, DAEMON):
-            self._turn(kind, payloads, qos=1)
+        part = max(1, BURST // self._assets)
+        for first in range(0, steps, part):
+            payloads = self._payloads(min(part, steps - first))
+            for kind in (*self._peers, DAEMON):
+                self._turn(kind, payloads, qos=1)
 
     def _payloads(self, steps: int) -> list[bytes]:
         first, self._step = self._step, self._step + steps
@@ -170,7 +196,7 @@ class Bench:
 
     def _turn(self, kind: str, payloads: Sequence[bytes], *, qos: int) -> Turn:
         """Send a burst to one subscriber and wait until it has taken it."""
-        topics = [f"{self._root}/{kind}/{name_of(n)}" for n in range(ASSETS)]
+        topics = [f"{self._root}/{kind}/{name_of(n)}" for n in range(self._assets)]
         messages = [(topic, payload) for payload in payloads for topic in topics]
         last, answer = self._last(kind, payloads[-1])
         messages.append(last)

@@ -103,9 +103,10 @@ class Detector:
         self._rows = spec.rows
         self._scored = scored
         self._width = len(sensors)
-        self._center = np.array(spec.center, dtype=np.float64)
-        self._precision = np.array(spec.precision, dtype=np.float64)
-        self._diagonal = np.ascontiguousarray(np.diagonal(self._precision))
+        self._center = np.array(spec.center, dtype=np.float64)[:, None, None]
+        precision = np.array(spec.precision, dtype=np.float64)
+        self._precision = precision[..., None, None]
+        self._diagonal = np.diagonal(precision)[:, None]
         self._threshold = threshold
 
     def score(self, windows: Floats, recon: Floats) -> Scores:
@@ -116,21 +117,25 @@ class Detector:
         square distance from its center: a model spreads one sensor's fault
         over the residuals of all that go with it, but those are where they were.
         """
-        tail = slice(-self._rows, None)
-        actual = windows[:, tail][..., self._scored]
-        residual = actual - recon[:, tail][..., self._scored]
-        residual = np.clip(residual - self._center, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
-        pull = np.zeros_like(residual)
-        for column in range(len(self._scored)):
-            pull = pull + residual[..., column : column + 1] * self._precision[column]
-        distance = fold(fold(residual * pull, axis=2), axis=1)
-        cells = residual.shape[1] * residual.shape[2]
-        raw = np.sqrt(np.maximum(distance, 0.0) / cells)
-        actual = np.clip(actual, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
-        far = 1.0 + fold(actual * actual, axis=1) / residual.shape[1]
+        actual = self._judged(windows)
+        residual = actual - self._judged(recon)
+        residual = _cut(residual - self._center)
+        pull = residual[0] * self._precision[0]
+        for one, precision in zip(residual[1:], self._precision[1:], strict=True):
+            pull += one * precision
+        distance = fold(fold(residual * pull, axis=0), axis=0)
+        sensors, rows, _ = residual.shape
+        raw = np.sqrt(np.maximum(distance, 0.0) / (rows * sensors))
+        actual = _cut(actual)
+        far = 1.0 + fold(actual * actual, axis=1) / rows
         parts = fold(pull * pull, axis=1) / self._diagonal * far
-        shares = shares_of(parts, self._scored, self._width)
+        shares = shares_of(parts.T, self._scored, self._width)
         return Scores(score=raw / self._threshold, shares=shares, raw=raw)
+
+    def _judged(self, windows: Floats) -> Floats:
+        """Give what is judged, (S, rows, N): long axes last, which is faster, in the same order."""
+        turned = windows[:, -self._rows :].transpose(2, 1, 0)
+        return turned.take(self._scored, axis=0)
 
 
 class Fallback:
@@ -167,10 +172,15 @@ class Fallback:
 def level_and_spread(windows: Floats) -> tuple[Floats, Floats]:
     """Mean and standard deviation over time of ``windows`` (N, T, S): two (N, S)."""
     steps = windows.shape[1]
-    windows = np.clip(windows, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
+    windows = _cut(windows)
     level = fold(windows, axis=1) / steps
     away = windows - level[:, None, :]
     return level, np.sqrt(fold(away * away, axis=1) / steps)
+
+
+def _cut(values: Floats) -> Floats:
+    """Cut to ±`RESIDUAL_LIMIT`."""
+    return np.minimum(np.maximum(values, -RESIDUAL_LIMIT), RESIDUAL_LIMIT)
 
 
 def scored_columns(sensors: tuple[schema.SensorSpec, ...]) -> NDArray[np.intp]:
@@ -187,7 +197,8 @@ def fold(values: Floats, *, axis: int) -> Floats:
     ``numpy.sum`` picks its order from the memory layout, which a batch of one
     changes.
     """
-    values = np.moveaxis(values, axis, 0)
+    if axis:
+        values = values.transpose(axis, *(i for i in range(values.ndim) if i != axis))
     while len(values) > 1:
         half = len(values) // 2
         rest = values[2 * half :]

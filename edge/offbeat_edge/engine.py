@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.watch import Due
 
+AT_ONCE = 64  # windows judged together; more are no faster, and need memory
 SNAPSHOT_SCHEMA = "1.1"
 MAX_ASSETS = 100_000  # the most that a configuration may allow
 MAX_GONE = 256  # names that assets once had
@@ -386,13 +387,20 @@ class Engine:
             if item.window is not None:
                 by_model.setdefault(id(item.watch.model), []).append(i)
         for indices in by_model.values():
-            model = items[indices[0]].watch.model
-            windows = np.stack([w for i in indices if (w := items[i].window) is not None])
-            judged = model.judge(windows, _fits([items[i].watch for i in indices], model))
             self.counters["windows"] += len(indices)
-            for n, i in enumerate(indices):
-                verdicts[i] = Verdict.of(judged, n)
+            for first in range(0, len(indices), AT_ONCE):
+                self._judge_some(items, indices[first : first + AT_ONCE], verdicts)
         return verdicts
+
+    def _judge_some(
+        self, items: list[Due], indices: list[int], verdicts: list[Verdict | None]
+    ) -> None:
+        watches = [items[i].watch for i in indices]
+        windows = np.stack([w for i in indices if (w := items[i].window) is not None])
+        model = watches[0].model
+        judged = model.judge(windows, _fits(watches, model))
+        for n, i in enumerate(indices):
+            verdicts[i] = Verdict.of(judged, n)
 
 
 def _fits(watches: Sequence[Watch], model: Model) -> Fits | None:

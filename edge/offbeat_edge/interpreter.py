@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BATCHES = (1, 2, 4, 16, 64)  # windows per invocation; each is prepared when first needed
+BATCHES = (1, 2, 4, 16)  # windows per invocation; each is prepared when first needed, and kept
 BATCH = 16  # a usual number of windows, for figures
 THREADS = 1
 _RUNTIMES = (

@@ -9,6 +9,7 @@ kept on disk.
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -84,7 +85,7 @@ class States:
         if self._link.generation != self._generation:
             self._generation = self._link.generation
             self._waiting = dict(self._known)
-        for asset in list(self._waiting)[: self._link.room // 2]:
+        for asset in list(islice(self._waiting, self._link.room // 2)):
             state = self._waiting.pop(asset)
             payload = b"" if state is None else msgspec.json.encode(state)
             self._link.publish(self._topics.state(asset), payload, qos=1, retain=True)
