@@ -372,7 +372,8 @@ class Engine:
     ) -> None:
         """Judge the rest of an asset's windows by what was just learned of it.
 
-        A batch must give what its samples give one by one.
+        A batch must give what its samples give one by one.  (A model that
+        fails at just this moment is walked as if it had failed before the batch.)
         """
         rest = [n for n in range(first, len(due)) if due[n].watch is watch]
         for n, verdict in zip(rest, self._judge(due[n] for n in rest), strict=True):

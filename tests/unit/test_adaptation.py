@@ -240,6 +240,22 @@ def test_neither_batches_nor_a_restart_change_anything(
     assert told(whole).stage == "adapted"
 
 
+@pytest.mark.parametrize("batch", [1, 7, 2000])
+def test_assets_in_one_batch_do_not_touch_one_another(adapting: Model, batch: int) -> None:
+    streams = [pump(off=0.9), [s._replace(asset="pump2") for s in pump(off=-0.5, hot=(50, 90))]]
+    both = engine_for(adapting)
+    scores = [
+        s
+        for out in play(both, (s for pair in zip(*streams, strict=True) for s in pair), batch=batch)
+        for s in out.scores
+    ]
+    for stream in streams:
+        alone = engine_for(adapting)
+        own = [s for out in play(alone, iter(stream), batch=1) for s in out.scores]
+        assert [s for s in scores if s.asset == stream[0].asset] == own
+        assert alone.states()[0] in both.states()
+
+
 @pytest.mark.parametrize("begins", [0, 30, 150])
 def test_an_ongoing_fault_is_never_learned(adapting: Model, begins: int) -> None:
     """Neither one that was there from the first row nor one that begins meanwhile."""
