@@ -7,7 +7,7 @@ MINUTES ?= 60
 SECONDS ?= 600
 ENGINE ?= docker
 
-.PHONY: demo test check check-arm format screenshots soak fuzz week story containers clean
+.PHONY: demo test bench check check-arm format screenshots soak fuzz week story containers clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -52,6 +52,9 @@ week: $(VENV)/.installed ## seven days of traffic at speed: memory, threads, des
 
 fleet: $(VENV)/.installed ## many models on a Ray cluster, one of whose nodes is killed
 	$(BIN)/python -m pytest tests/fleet
+
+bench: $(VENV)/.installed ## the table of speed in docs/benchmarks.md, with BUNDLE, on this machine
+	$(BIN)/python tests/benchmarks/table.py $(BUNDLE)
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

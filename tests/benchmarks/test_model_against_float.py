@@ -82,8 +82,13 @@ def fused(model: bytes, window: NDArray[np.float32]) -> Callable[[], object]:
     return once
 
 
-@pytest.fixture(scope="module")
-def figures() -> Figures:
+@pytest.fixture(scope="module", name="figures")
+def measured() -> Figures:
+    return measure()
+
+
+def measure() -> Figures:
+    """Measure all of them in one run."""
     spec = NetworkSpec(
         window=WINDOW, sensors=SENSORS, patch=choose_patch(WINDOW), encoder=(32,), latent=16,
         decoder=(32,), rank=RANK,
