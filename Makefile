@@ -7,7 +7,7 @@ MINUTES ?= 60
 SECONDS ?= 600
 ENGINE ?= docker
 
-.PHONY: demo test bench check check-arm format screenshots soak fuzz week story containers clean
+.PHONY: demo test bench check check-arm format screenshots soak fuzz week story containers clean check-device
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -36,6 +36,9 @@ soak: $(VENV)/.installed ## kills, restarts, partitions and full disks, for MINU
 
 check-arm: $(VENV)/.installed ## the device half on emulated 64-bit and 32-bit ARM; needs root
 	PYTHON=$(BIN)/python .ci/arm
+
+check-device: $(VENV)/.installed ## install-device.sh on Bookworm and Trixie, booted; needs root
+	PYTHON=$(BIN)/python .ci/device
 
 containers: $(VENV)/.installed ## docker-compose.yml built, started and tried; ENGINE=podman
 	ENGINE=$(ENGINE) PYTHON=$(BIN)/python tests/containers/up.sh
