@@ -27,7 +27,7 @@ from offbeat_console.store import Store
 from offbeat_console.users import SALT_BYTES, Users
 from offbeat_edge import dial
 from offbeat_edge.errors import StateRefused
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 
 if TYPE_CHECKING:
     import argparse

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from offbeat_console.wire import Said
     from offbeat_edge.link import Link, Message, Token
     from offbeat_edge.log import Log
-    from offbeat_edge.payload import Decoder
+    from offbeat_edge.payload.decoder import Decoder
 
 POLL_S = 0.05  # how long a job may wait
 COMMIT_S = 1.0

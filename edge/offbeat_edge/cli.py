@@ -54,7 +54,7 @@ COMMANDS = {
     "sparkplug": Command(
         "offbeat_edge.sparkplug.sparkplug_command", "a gateway as a Sparkplug node", "sparkplug"
     ),
-    "bench": Command("offbeat_edge.bench_command", "what this device can do"),
+    "bench": Command("offbeat_edge.bench.bench_command", "what this device can do"),
     "console": Command("offbeat_console.console_command", "a web page of the fleet", "console"),
     "notify": Command(
         "offbeat_console.notify.notify_command", "alerts by mail, chat or webhook", "notify"

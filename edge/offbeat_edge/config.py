@@ -27,9 +27,9 @@ import msgspec
 from msgspec import Meta, field
 from msgspec.structs import force_setattr, replace
 
-from offbeat_edge import presets
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.json_path import parse_path
+from offbeat_edge.payload import presets
+from offbeat_edge.payload.json_path import parse_path
 from offbeat_edge.strict import Reader, overlay
 from offbeat_edge.topics import Template, asset_name, overlap
 

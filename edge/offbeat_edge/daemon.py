@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from offbeat_edge.notify import Notifier
     from offbeat_edge.outbox import Outbox
     from offbeat_edge.outputs import Outputs
-    from offbeat_edge.payload import Decoder
+    from offbeat_edge.payload.decoder import Decoder
     from offbeat_edge.schema import Sample
     from offbeat_edge.store import OutboxSize
     from offbeat_edge.supervise.models import Models

@@ -17,7 +17,7 @@ from offbeat_edge.engine import Engine
 from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.shards.gateway import Gateway
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
 from offbeat_edge.supervise.crashes import Crashes

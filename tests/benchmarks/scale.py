@@ -13,9 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from offbeat_edge import bench_broker, bundle
-from offbeat_edge.bench_process import floor
-from offbeat_edge.bench_wire import Bench
+from offbeat_edge import bundle
+from offbeat_edge.bench import broker
+from offbeat_edge.bench.process import floor
+from offbeat_edge.bench.wire import Bench
 
 ASSETS = (1, 100, 1_000, 10_000)
 MESSAGES = 20_000  # of a turn, at least a stride of each asset
@@ -24,14 +25,14 @@ TURNS = 3
 
 def main(path: Path, sizes: tuple[int, ...]) -> None:
     package = bundle.load(path)
-    program = bench_broker.installed() or sys.exit("scale: mosquitto is not installed")
+    program = broker.installed() or sys.exit("scale: mosquitto is not installed")
     print(f"floor: {floor() / 2**20:.1f} MiB")  # noqa: T201
     print("| assets | CPU, µs a message | resident, MiB | an asset more, KiB |\n|---|---|---|---|")  # noqa: T201
     before = None
     for assets in sizes:
         with (
             tempfile.TemporaryDirectory() as folder,
-            bench_broker.mosquitto(program, Path(folder)) as address,
+            broker.mosquitto(program, Path(folder)) as address,
             Bench(
                 address=address, path=path, bundle=package, folder=Path(folder), assets=assets,
                 peers=False,

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import test_model_against_float as against_float
 
-from offbeat_edge.bench_command import measure
+from offbeat_edge.bench.bench_command import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from offbeat_edge.bench import Report, Spread
+    from offbeat_edge.bench.figures import Report, Spread
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- speed: written by make bench -->", "<!-- speed: end -->"

@@ -18,8 +18,8 @@ keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
 from ai_edge_litert import interpreter as litert  # noqa: E402 - after the skip
 
-from offbeat_edge.bench import Spread, ratios, spread  # noqa: E402
-from offbeat_edge.bench_model import in_turns  # noqa: E402
+from offbeat_edge.bench.figures import Spread, ratios, spread  # noqa: E402
+from offbeat_edge.bench.model import in_turns  # noqa: E402
 from offbeat_edge.interpreter import BATCH, Interpreter  # noqa: E402
 from offbeat_train.defaults import choose_patch  # noqa: E402
 from offbeat_train.export import export  # noqa: E402

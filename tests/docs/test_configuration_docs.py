@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from msgspec.structs import FieldInfo, fields
 
-from offbeat_edge import config, message, records
+from offbeat_edge import config
 from offbeat_edge.config import Config, Source
-from offbeat_edge.fields import MAX_DEPTH
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload import message, records
+from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.payload.fields import MAX_DEPTH
 from offbeat_edge.refusal import REASONS
 from offbeat_edge.strict import expected, struct_of
 

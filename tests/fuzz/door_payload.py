@@ -13,10 +13,10 @@ import msgspec
 
 from offbeat_edge import timestamps
 from offbeat_edge.config import Source
-from offbeat_edge.influx import lines
-from offbeat_edge.json_path import parse_path
-from offbeat_edge.message import MAX_REJECTS, MAX_SENSOR_CHARS
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.payload.influx import lines
+from offbeat_edge.payload.json_path import parse_path
+from offbeat_edge.payload.message import MAX_REJECTS, MAX_SENSOR_CHARS
 from offbeat_edge.refusal import REASONS, Refused
 from offbeat_edge.sparkplug.proto import new_payload
 from offbeat_edge.topics import MAX_TOPIC_CHARS, NAME, Template, asset_name, overlap

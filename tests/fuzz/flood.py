@@ -25,7 +25,7 @@ from rig import Site, differences, recording
 
 from offbeat_edge import config, fleet
 from offbeat_edge.engine import Engine
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 
 GROWTH_MB = 24.0  # from a tenth of the way to the end: routes of topics remembered, up to a bound
 

@@ -15,7 +15,7 @@ from mutate import mutated
 from rig import START_MS, Reading
 
 from offbeat_edge.config import Source
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

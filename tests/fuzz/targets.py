@@ -37,7 +37,10 @@ class Target(NamedTuple):
     weight: float = 1.0
 
 
-PAYLOAD = ("payload", "message", "records", "fields", "json_path", "timestamps", "topics")
+PAYLOAD = (
+    "payload.decoder", "payload.message", "payload.records", "payload.fields", "payload.json_path",
+    "timestamps", "topics",
+)  # fmt: skip
 BUNDLE = ("bundle", "archive", "manifest", "manifest_check", "golden")
 ENGINE = ("engine", "watch", "window", "alert", "alertbook", "sensorcheck")
 
@@ -47,7 +50,7 @@ TARGETS = {
     "payload-influx": Target(
         door_payload.payload_influx,
         door_payload.INFLUX,
-        (*PAYLOAD, "influx", "telegraf"),
+        (*PAYLOAD, "payload.influx", "payload.telegraf"),
         most=1024,
         weight=0.5,
     ),
@@ -57,7 +60,7 @@ TARGETS = {
         ("sparkplug.host", "sparkplug.metric", "sparkplug.proto"),
     ),
     "topics": Target(door_payload.topics, door_payload.TOPICS, ("topics",)),
-    "times": Target(door_payload.times, door_payload.TIMES, ("timestamps", "json_path")),
+    "times": Target(door_payload.times, door_payload.TIMES, ("timestamps", "payload.json_path")),
     "archive": Target(door_bundle.unpacked, (door_bundle.LITTLE,), ("archive",)),
     "bundle": Target(door_bundle.whole, (door_bundle.LITTLE,), BUNDLE),
     "manifest": Target(
@@ -77,7 +80,7 @@ TARGETS = {
     "config": Target(
         door_config.config,
         door_config.SEEDS,
-        ("config", "strict", "topics", "json_path"),
+        ("config", "strict", "topics", "payload.json_path"),
         most=4096,
         weight=0.5,
     ),

@@ -33,7 +33,7 @@ from offbeat_edge.detector import DetectorSpec, FallbackSpec
 from offbeat_edge.engine import Engine
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.manifest import Manifest
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.schema import AlertEvent, AlertRule, Lineage, ModelSpec, Sample, SensorSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rig import START_MS, Daemon, Listener, Mosquitto, Player, Reading, Site, cl
 
 from offbeat_edge import cli, config, control, fleet
 from offbeat_edge.engine import Engine
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 
 if TYPE_CHECKING:
     from pathlib import Path

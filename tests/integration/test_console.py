@@ -31,7 +31,7 @@ from offbeat_edge import dial
 from offbeat_edge.config import Mqtt, Source
 from offbeat_edge.link import Link
 from offbeat_edge.log import Log
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from offbeat_edge.config import Source
-from offbeat_edge.fields import MAX_DEPTH
-from offbeat_edge.message import MAX_REJECTS, MAX_SENSOR_CHARS
-from offbeat_edge.payload import MAX_ROUTES, Decoder
+from offbeat_edge.payload.decoder import MAX_ROUTES, Decoder
+from offbeat_edge.payload.fields import MAX_DEPTH
+from offbeat_edge.payload.message import MAX_REJECTS, MAX_SENSOR_CHARS
 from offbeat_edge.schema import Reject, Sample
 
 Decoded = tuple[list[Sample], list[Reject]]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offbeat_edge.config import Source
-from offbeat_edge.message import MAX_REJECTS, MAX_SENSOR_CHARS
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.payload.message import MAX_REJECTS, MAX_SENSOR_CHARS
 from offbeat_edge.refusal import REASONS
 from offbeat_edge.timestamps import MAX_MS, MIN_MS
 

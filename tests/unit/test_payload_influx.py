@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offbeat_edge.influx import Line, lines
+from offbeat_edge.payload.influx import Line, lines
 from offbeat_edge.refusal import Refused
 
 

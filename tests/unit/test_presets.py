@@ -12,8 +12,8 @@ import pytest
 
 from offbeat_edge import config
 from offbeat_edge.config import Config, Gateway, Model, Source
-from offbeat_edge.payload import Decoder
-from offbeat_edge.presets import PRESETS
+from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.payload.presets import PRESETS
 
 if TYPE_CHECKING:
     from offbeat_edge.schema import Reject, Sample

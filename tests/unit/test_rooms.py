@@ -14,7 +14,7 @@ EDGE = ROOT / "edge" / "offbeat_edge"
 CONSOLE = ROOT / "console" / "offbeat_console"
 CONSOLE_PURE = ("alarm", "board", "palette", "strips", "told", "trace", "views", "wire")
 PURE = (
-    "alert", "alertbook", "control", "detector", "engine", "model", "payload", "replay", "schema",
+    "alert", "alertbook", "control", "detector", "engine", "model", "replay", "schema",
     "schedule", "sensorcheck", "topics", "upkeep", "watch", "window",
 )  # fmt: skip
 DEVICE_LIBRARIES = {
@@ -58,7 +58,10 @@ def test_the_console_knows_the_device_half_alone(path: Path) -> None:
         assert not used & {"nicegui", "paho", "sqlite3", "threading", "time"}
 
 
-@pytest.mark.parametrize("name", PURE)
+PAYLOAD = [f"payload/{path.stem}" for path in (EDGE / "payload").glob("[a-z]*.py")]
+
+
+@pytest.mark.parametrize("name", [*PURE, *sorted(PAYLOAD)])
 def test_the_core_knows_no_network_clock_thread_or_disk(name: str) -> None:
     forbidden = {"paho", "sqlite3", "socket", "threading", "time", "os", "pathlib", "random"}
     used = {module.partition(".")[0] for module in imported(EDGE / f"{name}.py")}

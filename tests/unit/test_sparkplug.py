@@ -19,7 +19,7 @@ pytest.importorskip("google.protobuf", reason="the extra `sparkplug` is not inst
 from offbeat_edge import config
 from offbeat_edge.config import Config, Gateway, Source
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.shards.worker import check_sources
 from offbeat_edge.sparkplug.host import ASK_MS, SEQS, rebirth
 from offbeat_edge.sparkplug.metric import BOOLEAN, DOUBLE, INT8, INT32, INT64

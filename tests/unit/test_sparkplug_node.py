@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("google.protobuf", reason="the extra `sparkplug` is not installed")
 
 from offbeat_edge.config import Source
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.schema import AlertEvent, AssetState, ScoreRecord
 from offbeat_edge.sparkplug import sparkplug_command
 from offbeat_edge.sparkplug.bridge import Session

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from offbeat_edge.errors import ConfigError
 from offbeat_edge.init.recognise import ASSET_KEYS, slug
 from offbeat_edge.init.survey import AssetSeen
-from offbeat_edge.records import TIME_NAMES
+from offbeat_edge.payload.records import TIME_NAMES
 from offbeat_edge.refusal import Refused
 from offbeat_edge.timestamps import to_ms
 from offbeat_edge.topics import NAME

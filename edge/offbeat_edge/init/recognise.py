@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from offbeat_edge.config import Source
-from offbeat_edge.influx import Line, lines
-from offbeat_edge.records import TIME_NAMES, VALUE_PATHS
-from offbeat_edge.telegraf import points
+from offbeat_edge.payload.influx import Line, lines
+from offbeat_edge.payload.records import TIME_NAMES, VALUE_PATHS
+from offbeat_edge.payload.telegraf import points
 from offbeat_edge.topics import NAME, ROOT, Template, overlap
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from offbeat_edge.init.recognise import slug
-from offbeat_edge.payload import Decoder
-from offbeat_edge.presets import spelled
+from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.payload.presets import spelled
 from offbeat_edge.topics import Template, asset_name
 
 if TYPE_CHECKING:

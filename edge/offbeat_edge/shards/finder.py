@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.shards.register import Place
 from offbeat_edge.topics import Template
 

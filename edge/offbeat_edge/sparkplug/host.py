@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from offbeat_edge.message import MAX_SENSOR_CHARS
+from offbeat_edge.payload.message import MAX_SENSOR_CHARS
 from offbeat_edge.refusal import Refused, shown
 from offbeat_edge.schema import Sample
 from offbeat_edge.sparkplug import proto
@@ -26,7 +26,7 @@ from offbeat_edge.sparkplug.metric import BOOLEAN, number, numeric
 from offbeat_edge.timestamps import to_ms
 
 if TYPE_CHECKING:
-    from offbeat_edge.message import Message
+    from offbeat_edge.payload.message import Message
 
 NAMESPACE = "spBv1.0"
 REBIRTH = "Node Control/Rebirth"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 
 from offbeat_edge.control import Feedback, Maintenance
-from offbeat_edge.payload import Decoder
+from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.schema import AlertEvent, Reject, Sample
 from offbeat_edge.timestamps import MAX_MS, MIN_MS
 from offbeat_edge.topics import NAME, ROOT

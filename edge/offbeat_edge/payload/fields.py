@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_edge.json_path import MISSING, follow
-from offbeat_edge.message import MAX_SENSOR_CHARS, NOT_FINITE
+from offbeat_edge.payload.json_path import MISSING, follow
+from offbeat_edge.payload.message import MAX_SENSOR_CHARS, NOT_FINITE
 from offbeat_edge.refusal import Refused, shown
 
 if TYPE_CHECKING:
-    from offbeat_edge.message import Message
+    from offbeat_edge.payload.message import Message
 
 MAX_DEPTH = 8  # objects in objects, where values are looked for
 _SAFE = 1 << 62  # integers that certainly have a float

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from offbeat_edge.bench import Subject, Wire, ratios, spread
-from offbeat_edge.bench_peer import END, KINDS
-from offbeat_edge.bench_process import resident
-from offbeat_edge.bench_publisher import Publisher
-from offbeat_edge.bench_signal import Signal, name_of
+from offbeat_edge.bench.figures import Subject, Wire, ratios, spread
+from offbeat_edge.bench.peer import END, KINDS
+from offbeat_edge.bench.process import resident
+from offbeat_edge.bench.publisher import Publisher
+from offbeat_edge.bench.signal import Signal, name_of
 from offbeat_edge.errors import LinkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from offbeat_edge.bench_broker import Address
+    from offbeat_edge.bench.broker import Address
     from offbeat_edge.bundle import Bundle
 
 ASSETS = 100
@@ -127,7 +127,7 @@ class Bench:
             self._publisher = Publisher(*self._address)
             stack.callback(self._publisher.close)
             for kind in self._peers:
-                self._start(stack, kind, "offbeat_edge.bench_peer", kind, *self._peer_words())
+                self._start(stack, kind, "offbeat_edge.bench.peer", kind, *self._peer_words())
                 self._ear.wait(f"{self._root}/done/{kind}")
             config = str(self._config)
             self._start(stack, DAEMON, "offbeat_edge.cli", "run", "--config", config)

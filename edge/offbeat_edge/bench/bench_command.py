@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from offbeat_edge import __version__, bench_broker, bench_model, bench_process, bench_wire
+from offbeat_edge import __version__
 from offbeat_edge import bundle as bundles
-from offbeat_edge.bench import Report, Wire, explain
-from offbeat_edge.bench_broker import Address
+from offbeat_edge.bench import broker as brokers
+from offbeat_edge.bench import model as models
+from offbeat_edge.bench import process as processes
+from offbeat_edge.bench import wire
+from offbeat_edge.bench.broker import Address
+from offbeat_edge.bench.figures import Report, Wire, explain
 from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.knownanswer import check_in_child
@@ -77,7 +81,7 @@ def measure(path: Path | None, *, broker: str | None, turns: int) -> Report:
         machine=f"{platform.system()} {platform.machine()}",
         cpus=len(os.sched_getaffinity(0)),
         load=os.getloadavg()[0],
-        floor_bytes=bench_process.floor(),
+        floor_bytes=processes.floor(),
     )
     if path is None:
         return replace(machine, problems=("anything else: no bundle was given",))
@@ -91,14 +95,14 @@ def _with_bundle(machine: Report, path: Path, *, broker: str | None, turns: int)
     model = open_model(bundle, config_digest="")
     with tempfile.TemporaryDirectory(prefix="offbeat-bench-") as name:
         folder = Path(name)
-        process = bench_process.measure(path, bundle, folder, turns=turns)
+        process = processes.measure(path, bundle, folder, turns=turns)
         wire, problem = _wire(path, bundle, folder, broker=broker, turns=turns)
     return replace(
         machine,
         bundle=bundle.digest,
         runtime=interpreter.runtime,
-        size=bench_model.size(path, bundle),
-        latency=bench_model.latency(bundle, interpreter, model, turns=turns),
+        size=models.size(path, bundle),
+        latency=models.latency(bundle, interpreter, model, turns=turns),
         process=process,
         wire=wire,
         problems=tuple(filter(None, [problem, None if answer.ok else answer.reason])),
@@ -112,8 +116,8 @@ def _wire(
     with ExitStack() as stack:
         if broker is not None:
             address = _address(broker)
-        elif (program := bench_broker.installed()) is not None:
-            address = stack.enter_context(bench_broker.mosquitto(program, folder))
+        elif (program := brokers.installed()) is not None:
+            address = stack.enter_context(brokers.mosquitto(program, folder))
         else:
             return (), "the daemon: no --broker given, and mosquitto is not installed"
         try:
@@ -126,14 +130,14 @@ def _wires(
     address: Address, path: Path, bundle: Bundle, folder: Path, *, turns: int
 ) -> Iterator[Wire]:
     """Measure at both levels of QoS, and where every step is scored."""
-    with bench_wire.Bench(address=address, path=path, bundle=bundle, folder=folder) as bench:
+    with wire.Bench(address=address, path=path, bundle=bundle, folder=folder) as bench:
         for qos in LEVELS:
             yield bench.measure(qos=qos, turns=turns)
     if bundle.manifest.model.stride > 1:
         dense = folder / "dense.offbeat"
-        bench_model.write_dense(dense, bundle)
+        models.write_dense(dense, bundle)
         bundle = bundles.load(dense)
-        with bench_wire.Bench(address=address, path=dense, bundle=bundle, folder=folder) as bench:
+        with wire.Bench(address=address, path=dense, bundle=bundle, folder=folder) as bench:
             yield bench.measure(qos=0, turns=turns)
 
 

@@ -1,6 +1,6 @@
 """The subscribers a daemon is measured beside: one that does nothing, one that decodes JSON.
 
-``python -m offbeat_edge.bench_peer KIND HOST PORT ROOT WINDOW``: plain paho, MQTT 5,
+``python -m offbeat_edge.bench.peer KIND HOST PORT ROOT WINDOW``: plain paho, MQTT 5,
 with the daemon's receive window.  It subscribes to ``ROOT/KIND/+`` at QoS 1
 and answers each message ``end`` on ``ROOT/done/KIND`` with how many came before it.
 """

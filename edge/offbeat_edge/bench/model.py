@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge import golden
-from offbeat_edge.bench import Latency, Size, spread
+from offbeat_edge.bench.figures import Latency, Size, spread
 from offbeat_edge.interpreter import BATCH
 
 if TYPE_CHECKING:

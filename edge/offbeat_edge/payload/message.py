@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from offbeat_edge.json_path import parse_path
+from offbeat_edge.payload.json_path import parse_path
 from offbeat_edge.schema import Reject, Sample
 
 if TYPE_CHECKING:

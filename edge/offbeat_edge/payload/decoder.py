@@ -26,13 +26,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.influx import Line, lines
-from offbeat_edge.message import MAX_SENSOR_CHARS, MAX_TOPIC_SHOWN, NOT_FINITE, Message, Plan
-from offbeat_edge.presets import spelled
-from offbeat_edge.records import TIME_NAMES, take, take_line
+from offbeat_edge.payload.influx import Line, lines
+from offbeat_edge.payload.message import (
+    MAX_SENSOR_CHARS,
+    MAX_TOPIC_SHOWN,
+    NOT_FINITE,
+    Message,
+    Plan,
+)
+from offbeat_edge.payload.presets import spelled
+from offbeat_edge.payload.records import TIME_NAMES, take, take_line
+from offbeat_edge.payload.telegraf import points
 from offbeat_edge.refusal import Refused, shown
 from offbeat_edge.schema import Reject, Sample
-from offbeat_edge.telegraf import points
 from offbeat_edge.timestamps import MAX_MS, MIN_MS
 from offbeat_edge.topics import MAX_TOPIC_CHARS, ROOT, Template, asset_name
 
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from offbeat_edge.config import Source
-    from offbeat_edge.message import Sensors
+    from offbeat_edge.payload.message import Sensors
     from offbeat_edge.sparkplug.host import Host
 
 SPARKPLUG_STATE = ["spBv1.0", "STATE"]  # of hosts; an edge node's filter matches it

@@ -3,7 +3,7 @@
 Rules: a figure is taken several times and told as median, lowest and
 highest, so that noise shows; what is compared is measured in turns within
 one run, and a ratio is taken turn by turn.  The three kinds of measurement
-live in `bench_model`, `bench_process` and `bench_wire`.
+live in `model`, `process` and `wire`.
 
 >>> spread([3.0, 1.0, 2.0])
 Spread(median=2.0, low=1.0, high=3.0)

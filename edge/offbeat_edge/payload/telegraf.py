@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_edge.influx import Line
+from offbeat_edge.payload.influx import Line
 from offbeat_edge.refusal import Refused, shown
 
 if TYPE_CHECKING:

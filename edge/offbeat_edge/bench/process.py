@@ -1,6 +1,6 @@
 """A process of its own: its start to the first score, and what it holds in memory.
 
-The child, ``python -m offbeat_edge.bench_process BUNDLE SNAPSHOT``,
+The child, ``python -m offbeat_edge.bench.process BUNDLE SNAPSHOT``,
 loads what the daemon loads, restores its state and says a word at each stage;
 then it waits for a line, so that the parent can look at it.
 """
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import offbeat_edge.run_command  # noqa: F401 - what the daemon loads costs and weighs too
 from offbeat_edge import bundle as bundles
-from offbeat_edge.bench import Process, spread
-from offbeat_edge.bench_signal import Signal
+from offbeat_edge.bench.figures import Process, spread
+from offbeat_edge.bench.signal import Signal
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.interpreter import runtime_name
@@ -106,7 +106,7 @@ def _snapshot(bundle: Bundle) -> bytes:
 
 def _look(path: Path, snapshot: Path) -> _Look:
     started = time.perf_counter()
-    command = (*PYTHON, "-m", "offbeat_edge.bench_process", str(path), str(snapshot))
+    command = (*PYTHON, "-m", "offbeat_edge.bench.process", str(path), str(snapshot))
     with _child(command) as child:
         _hear(child, "scored")
         first_score_s = time.perf_counter() - started

@@ -5,7 +5,7 @@ taken; the work is linear in the payload.  An object of sensors, a list of
 such objects, an object of columns, a number: whichever comes.
 
 >>> from offbeat_edge.config import Source
->>> from offbeat_edge.message import Message, Plan
+>>> from offbeat_edge.payload.message import Message, Plan
 >>> plan = Plan(Source(topic="plant/{asset}"))
 >>> message = Message(plan, "plant/p1", "p1", None, 0, False, None, [], [])
 >>> take(message, [{"ts": 1700000000, "speed": 1}, {"ts": "soon", "speed": 2}])
@@ -19,16 +19,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from offbeat_edge.fields import every, mapped, number, put
-from offbeat_edge.json_path import MISSING, follow
+from offbeat_edge.payload.fields import every, mapped, number, put
+from offbeat_edge.payload.json_path import MISSING, follow
 from offbeat_edge.refusal import Refused, shown
 from offbeat_edge.schema import Sample
 from offbeat_edge.timestamps import to_ms
 from offbeat_edge.topics import NAME
 
 if TYPE_CHECKING:
-    from offbeat_edge.influx import Line
-    from offbeat_edge.message import Message, Plan
+    from offbeat_edge.payload.influx import Line
+    from offbeat_edge.payload.message import Message, Plan
 
 TIME_NAMES = (
     "ts",
