@@ -11,6 +11,7 @@ The last line of the output holds the figures.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import random
@@ -129,6 +130,9 @@ def _child(args: argparse.Namespace) -> int:
     )  # fmt: skip
     with atheris.instrument_imports(include=["offbeat_edge"], exclude=_others(modules)):
         from targets import TARGETS  # noqa: PLC0415 - instrumented on the way in
+
+        for name in modules:  # also those that are loaded only where they are configured
+            importlib.import_module(f"offbeat_edge.{name}")
     from mutate import mutated  # noqa: PLC0415
 
     target = TARGETS[args.child]
