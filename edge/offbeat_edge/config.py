@@ -21,7 +21,7 @@ import re
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
@@ -34,9 +34,11 @@ from offbeat_edge.strict import Reader, overlay
 from offbeat_edge.topics import Template, asset_name, overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from offbeat_edge.schema import AlertRule
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_FILE_BYTES = 1 << 20  # 1 MiB of configuration
 SPARKPLUG_TOPIC = re.compile(r"spBv1\.0/[^/{}]+/\+/\{asset\.\.\.\}")
@@ -290,6 +292,21 @@ def read(path: str | Path, environ: Mapping[str, str]) -> tuple[Config | None, l
         return None, reader.problems
     _check(config, reader)
     return _resolve(config, path.absolute().parent, environ), reader.problems
+
+
+def load_as(
+    path: Path, kind: type[S], environ: Mapping[str, str], check: Callable[[S, Reader], None]
+) -> S:
+    """Read a file of some kind with the environment over it; ConfigError holds all problems."""
+    table = read_table(path)
+    reader = Reader(path.name)
+    reader.problems += overlay(kind, table, environ)
+    settings = reader.table(kind, table, "")
+    if settings is not None:
+        check(settings, reader)
+    if settings is None or reader.problems:
+        raise ConfigError(reader.problems)
+    return settings
 
 
 def read_table(path: Path) -> dict[str, Any]:

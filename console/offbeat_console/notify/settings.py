@@ -13,8 +13,6 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from offbeat_edge import config as configs
-from offbeat_edge.errors import ConfigError
-from offbeat_edge.strict import Reader, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,14 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read the file with the environment over it; ConfigError holds all problems."""
-    reader = Reader(path.name)
-    table = configs.read_table(path)
-    reader.problems += overlay(Settings, table, environ)
-    settings = reader.table(Settings, table, "")
-    if settings is not None:
-        configs.check_mqtt(settings.mqtt, reader)
-    if settings is None or reader.problems:
-        raise ConfigError(reader.problems)
+    settings = configs.load_as(
+        path, Settings, environ, lambda found, reader: configs.check_mqtt(found.mqtt, reader)
+    )
     folder, notify = path.absolute().parent, settings.notify
     name = f"offbeat-{PREFIX}{notify.id}"
     state = configs.under(folder, notify.state_dir) or configs.state_dir(name, environ)

@@ -18,11 +18,9 @@ from msgspec import Meta
 
 from offbeat_edge import config as configs
 from offbeat_edge import dial
-from offbeat_edge.errors import ConfigError
 from offbeat_edge.link import Link
 from offbeat_edge.sparkplug.bridge import Bridge, Session
 from offbeat_edge.sparkplug.node import EdgeNode
-from offbeat_edge.strict import Reader, overlay
 
 if TYPE_CHECKING:
     import argparse
@@ -70,14 +68,9 @@ def run(args: argparse.Namespace) -> int:
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
     """Read the file with the environment over it; ConfigError holds all problems."""
-    reader = Reader(path.name)
-    table = configs.read_table(path)
-    reader.problems += overlay(Settings, table, environ)
-    settings = reader.table(Settings, table, "")
-    if settings is not None:
-        configs.check_mqtt(settings.mqtt, reader)
-    if settings is None or reader.problems:
-        raise ConfigError(reader.problems)
+    settings = configs.load_as(
+        path, Settings, environ, lambda found, reader: configs.check_mqtt(found.mqtt, reader)
+    )
     name = f"offbeat-sparkplug-{settings.sparkplug.node}"
     mqtt = configs.resolve_mqtt(settings.mqtt, path.absolute().parent, client_id=name)
     return msgspec.structs.replace(settings, mqtt=mqtt)

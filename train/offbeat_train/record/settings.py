@@ -13,29 +13,20 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from offbeat_edge import config as configs
-from offbeat_edge.errors import ConfigError
-from offbeat_edge.strict import Reader, overlay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from offbeat_edge.config import Config
+    from offbeat_edge.strict import Reader
 
 PREFIX = "record-"  # before the id, in topics and client ids: no gateway can be called so
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read the file with the environment over it; ConfigError holds all problems."""
-    table = configs.read_table(path)
-    reader = Reader(path.name)
-    reader.problems += overlay(configs.Config, table, environ)
-    config = reader.table(configs.Config, table, "")
-    if config is not None:
-        configs.check_mqtt(config.mqtt, reader)
-        configs.check_sources(config.sources, reader)
-    if config is None or reader.problems:
-        raise ConfigError(reader.problems)
+    config = configs.load_as(path, configs.Config, environ, _check)
     gateway, folder = config.gateway, path.absolute().parent
     name = f"offbeat/{PREFIX}{gateway.id}"
     state = configs.under(folder, gateway.state_dir) or configs.state_dir(name, environ)
@@ -45,6 +36,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         gateway=replace(gateway, state_dir=state),
         mqtt=configs.resolve_mqtt(mqtt, folder, client_id=mqtt.client_id),
     )
+
+
+def _check(config: Config, reader: Reader) -> None:
+    configs.check_mqtt(config.mqtt, reader)
+    configs.check_sources(config.sources, reader)
 
 
 def shown(uri: str) -> str:
