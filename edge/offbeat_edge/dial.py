@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.config import Log as LogTable
     from offbeat_edge.config import Source
+    from offbeat_edge.link import Will
 
 PACKET_SLACK_BYTES = 1 << 20  # a payload that is a little too large is refused by us, with a reason
 SECRET_BYTES = 4096  # a password file is not longer
@@ -41,6 +42,8 @@ def link(
     max_payload_bytes: int,
     log: Log,
     state: Path | None = None,
+    will: Callable[[], Will] | None = None,
+    lasting: bool = True,
 ) -> Link:
     """Return the link that a configuration asks for; nothing is connected yet.
 
@@ -48,6 +51,7 @@ def link(
     ----------
     state : the folder that keeps what the broker's session for us may hold;
         None for a client that is content with a session that ends with it.
+    will, lasting : as `Link` takes them.
 
     Raises
     ------
@@ -61,6 +65,8 @@ def link(
         status_topic=status_topic,
         log=log,
         tls=tls(mqtt),
+        will=will,
+        lasting=lasting,
         held=() if held is None else subscriptions.load(held),
         remember=lambda names: None if held is None else subscriptions.save(held, names),
     )

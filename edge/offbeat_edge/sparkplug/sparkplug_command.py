@@ -18,7 +18,6 @@ from msgspec import Meta
 
 from offbeat_edge import config as configs
 from offbeat_edge import dial
-from offbeat_edge.link import Link
 from offbeat_edge.sparkplug.bridge import Bridge, Session
 from offbeat_edge.sparkplug.node import EdgeNode
 
@@ -78,17 +77,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
 
 def build(settings: Settings, log: Log) -> Bridge:
     """Make a bridge of a configuration; nothing is connected yet."""
-    table, mqtt = settings.sparkplug, settings.mqtt
+    table = settings.sparkplug
     node = EdgeNode(group=table.group, node=table.node, gateway=table.gateway)
-    session = Session(node, first=int(time.time()))  # unlike the last one's of an earlier life
-    link = Link(
-        broker=dial.broker(mqtt, max_payload_bytes=MAX_PAYLOAD_BYTES),
-        protocol=mqtt.protocol,
+    # Unlike the last one of an earlier life, which lasted a tenth of a second at least.
+    session = Session(node, first=time.time_ns() // 100_000_000)
+    link = dial.link(
+        settings.mqtt,
         filters=node.filters,
         status_topic=None,
+        max_payload_bytes=MAX_PAYLOAD_BYTES,
+        log=log,
         will=session.will,
         lasting=False,
-        log=log,
-        tls=dial.tls(mqtt),
     )
     return Bridge(node=node, session=session, link=link, log=log)
