@@ -245,7 +245,7 @@ class _School:
     ) -> None:
         self._spec, self._seed, self._on, self._start = spec, seed, on, start
         self._scored = scored
-        self._shared = SharedGraph(build(spec, seed))
+        self._shared = SharedGraph(build(spec, seed), spec)
 
     def teach(
         self, windows: Windows, validation: Windows, held_out: Windows, *, epochs: int

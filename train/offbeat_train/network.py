@@ -47,7 +47,6 @@ class NetworkSpec:
     encoder, decoder : units of the stacked LSTMs, in the order they run.
     latent : numbers between encoder and decoder.
     rank : components of the linear path; 0 leaves it out.
-    tune_linear : train the linear path with the rest instead of freezing it.
     mask : probability with which a sensor is masked in a training window.
     shift : standard deviation by which the levels of `SHIFTED` sensors move in training.
 
@@ -63,7 +62,6 @@ class NetworkSpec:
     latent: int = 16
     decoder: tuple[int, ...] = (32,)
     rank: int = 0
-    tune_linear: bool = False
     mask: float = 0.1
     shift: float = 1.0
 
@@ -288,10 +286,9 @@ def _lstm_path(window: Any, spec: NetworkSpec, seeds: Iterator[int]) -> Any:  # 
 
 def _linear_path(window: Any, spec: NetworkSpec) -> Any:  # noqa: ANN401
     layers = keras.layers
-    free = spec.tune_linear
     x = layers.Flatten(name="flat")(window)
     x = layers.Dense(
-        spec.rank, use_bias=False, kernel_initializer="zeros", trainable=free, name="linear_in"
+        spec.rank, use_bias=False, kernel_initializer="zeros", trainable=False, name="linear_in"
     )(x)
-    x = layers.Dense(spec.size, kernel_initializer="zeros", trainable=free, name="linear_out")(x)
+    x = layers.Dense(spec.size, kernel_initializer="zeros", trainable=False, name="linear_out")(x)
     return layers.Reshape((spec.window, spec.sensors), name="linear")(x)

@@ -1,26 +1,38 @@
-"""One traced training step for several trainings of one network.
+"""A Keras model that trains by graphs which all fits of a process share.
 
-Keras traces a network anew with each ``compile``, which for an unrolled LSTM
-takes longer than training it on a short history, and again pays for every
-``fit`` of one epoch.  This stands in for the model in `training.train`:
-it is traced once, and ``restart`` puts every number back to its start.
+This stands in for the model in `training.train`.  The model's own variables
+hold what was set last, which a training ends with; ``restart`` puts every
+number back to its start.
 
->>> shared = SharedGraph(build(spec, seed=1))  # doctest: +SKIP
+>>> shared = SharedGraph(build(spec, seed=1), spec)  # doctest: +SKIP
 >>> train(shared, windows, held_out, seed=1)  # doctest: +SKIP
 >>> shared.restart()  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from offbeat_train.training_graph import (
+    Plan,
+    Rule,
+    Shape,
+    State,
+    epoch_graph,
+    forward_graph,
+    trained_layers,
+)
+
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
+
+    from offbeat_train.network import NetworkSpec
 
     Floats32 = NDArray[np.float32]
 
@@ -37,41 +49,47 @@ class SharedGraph:
 
     Parameters
     ----------
-    model : made by `network.build`; trained in place, mean squared error.
+    model : made by `network.build` from ``spec``; trained in place, mean squared error.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, spec: NetworkSpec) -> None:
         self.model = model
         self._start = [variable.numpy().copy() for variable in model.variables]
-        self._optimizer: Any = None  # the one whose variables are in the graph
-        self._schedule: Any = None  # the one whose learning rate counts
-        signature = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32)
-        number = tf.TensorSpec([], tf.int32)
-        self._epoch = tf.function(self._epoch_steps, input_signature=[signature, number, number])
-        self._forward = tf.function(model.call, input_signature=[signature])
+        self._shape = Shape.of(spec)
+        layers = [model.get_layer(name) for name in trained_layers(self._shape)]
+        self._trained = [variable for layer in layers for variable in layer.weights]
+        linear = ("linear_in", "linear_out") if spec.rank else ()
+        self._linear = [v for name in linear for v in model.get_layer(name).weights]
+        self._forward = forward_graph(self._shape)
+        self._row = self._taken()
 
     def restart(self) -> None:
         """Put the untrained network back."""
         for variable, value in zip(self.model.variables, self._start, strict=True):
             variable.assign(value)
+        self._row = self._taken()
 
-    def compile(self, *, optimizer: keras.optimizers.Optimizer, loss: str) -> None:
-        """Begin a training with a fresh optimizer of the same settings."""
+    def compile(self, *, optimizer: keras.optimizers.Adam, loss: str) -> None:
+        """Begin a training of the model's numbers with a fresh optimizer of these settings."""
         if loss != "mse":
             raise ValueError(f"shared graph: expected loss 'mse', got {loss!r}")
         self._schedule = optimizer
-        if self._optimizer is None:
-            self._optimizer = type(optimizer).from_config(optimizer.get_config())
-            self._optimizer.build(self.model.trainable_variables)
-            self._fresh = [variable.numpy().copy() for variable in self._optimizer.variables]
-        for variable, value in zip(self._optimizer.variables, self._fresh, strict=True):
-            variable.assign(value)
+        rule = Rule(optimizer.beta_1, optimizer.beta_2, optimizer.epsilon, optimizer.clipnorm)
+        self._epoch = epoch_graph(self._shape, rule)
+        self._row = self._taken()
+        zeros = tf.zeros_like(self._row)
+        shift, mask = (self.model.get_layer(name).variables[0] for name in ("shift", "mask"))
+        self._state = State(
+            self._row, zeros, zeros, tf.constant(0, tf.int64),
+            tf.cast(shift.value, tf.int64), tf.cast(mask.value, tf.int64),
+        )  # fmt: skip
 
     def fit(self, windows: Floats32, _target: Floats32, *, batch_size: int, **_: Any) -> Any:  # noqa: ANN401 - Keras' own
         """Train one epoch on ``windows`` (N, T, F), in their order."""
         size = min(batch_size, len(windows))
-        self._optimizer.learning_rate = float(self._schedule.learning_rate)
-        loss = self._epoch(tf.constant(windows), len(windows) // size, size)
+        plan = Plan(float(self._schedule.learning_rate), len(windows) // size, size)
+        loss, self._state = self._epoch(tf.constant(windows), self._path(), self._state, plan)
+        self._row = self._state.row
         return SimpleNamespace(history={"loss": [float(loss)]})
 
     def evaluate(self, windows: Floats32, _target: Floats32, **_: Any) -> float:  # noqa: ANN401
@@ -80,28 +98,31 @@ class SharedGraph:
 
     def predict(self, windows: Floats32) -> Floats32:
         """Reconstruct ``windows`` (N, T, F)."""
+        path = self._path()
         parts = [
-            self._forward(tf.constant(windows[start : start + PREDICT_BATCH])).numpy()
+            self._forward(tf.constant(windows[start : start + PREDICT_BATCH]), path, self._row)
             for start in range(0, len(windows), PREDICT_BATCH)
         ]
-        return np.concatenate(parts)
+        return np.concatenate([part.numpy() for part in parts])
 
     def get_weights(self) -> list[Floats32]:
-        """Copy the weights."""
-        weights: list[Floats32] = self.model.get_weights()
-        return weights
+        """Copy the weights, as trained so far, in Keras' order."""
+        ends = np.cumsum([math.prod(one.shape) for one in self._trained])[:-1]
+        cut = np.split(self._row.numpy(), ends)
+        known = {id(one): part for one, part in zip(self._trained, cut, strict=True)}
+        return [
+            known[id(one)].reshape(one.shape) if id(one) in known else one.numpy()
+            for one in self.model.weights
+        ]
 
     def set_weights(self, weights: list[Floats32]) -> None:
-        """Set the weights."""
+        """Set the weights, the model's as well."""
         self.model.set_weights(weights)
+        self._row = self._taken()
 
-    def _epoch_steps(self, windows: Any, batches: Any, size: Any) -> Any:  # noqa: ANN401 - tensors
-        total = tf.constant(0.0)
-        for index in tf.range(batches):
-            batch = windows[index * size : (index + 1) * size]
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean(tf.square(self.model(batch, training=True) - batch))
-            variables = self.model.trainable_variables
-            self._optimizer.apply(tape.gradient(loss, variables))
-            total += loss
-        return total / tf.cast(batches, tf.float32)
+    def _taken(self) -> Any:  # noqa: ANN401 - a tensor
+        """Take the model's numbers."""
+        return tf.concat([tf.reshape(one.value, [-1]) for one in self._trained], 0)
+
+    def _path(self) -> list[Any]:
+        return [variable.value for variable in self._linear]
