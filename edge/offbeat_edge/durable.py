@@ -20,13 +20,14 @@ import msgspec
 
 from offbeat_edge import control as controls
 from offbeat_edge.errors import StateRefused, StoreError
-from offbeat_edge.journal import Entry, JournalDecoder, JournalEncoder
+from offbeat_edge.journal import JournalDecoder, JournalEncoder
 from offbeat_edge.store import ControlRow, OutboxSize, Outgoing, Rank, Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from offbeat_edge.control import Control, Swap
+    from offbeat_edge.journal import Entry
     from offbeat_edge.log import Log
     from offbeat_edge.model import Model
     from offbeat_edge.observed import Observed
@@ -144,8 +145,7 @@ class Durable:
         self._now = monotonic
         self._wall_ms = wall_ms
         self._sleep = sleep
-        self._encoder = JournalEncoder()
-        self._entry = Entry([], [], [])
+        self._journal = JournalEncoder()
         self._log_rows: deque[ControlRow] = deque(maxlen=MAX_VOLATILE)
         self._outgoing: deque[Outgoing] = deque()
         self._volatile = 0  # rows that ever left the front of _outgoing
@@ -156,7 +156,7 @@ class Durable:
     @property
     def dirty(self) -> bool:
         """Whether samples, controls or events wait for a commit."""
-        return bool(self._entry.samples or self._outgoing or self._log_rows)
+        return bool(self._journal.samples or self._outgoing or self._log_rows)
 
     def recover(self, alive: Callable[[], None]) -> Recovered:
         """Bring the engine to where the last commit left it; ``alive`` is called between steps.
@@ -178,7 +178,7 @@ class Durable:
         """Feed the engine; the samples and their events join the next commit."""
         place = self._place()
         if not self._behind:
-            self._entry.samples.extend(samples)
+            self._journal.take(samples)
         out = self._keep(self._engine.feed(samples))
         for swap in self._engine.lapsed():
             # it failed before any row of this batch was settled: that is where it is walked
@@ -367,7 +367,7 @@ class Durable:
 
     def _place(self) -> tuple[int, int]:
         """Return where the journal's next entry stands now."""
-        return len(self._entry.samples), len(self._entry.silences)
+        return self._journal.samples, len(self._journal.silences)
 
     def _record(self, control: Control, place: tuple[int, int]) -> None:
         """Write a control into journal and control log."""
@@ -377,13 +377,13 @@ class Durable:
         )
         self._log_rows.append(ControlRow(received_ms, controls.encode(logged)))
         if not self._behind:
-            self._entry.controls.append((*place, control))
+            self._journal.controls.append((*place, control))
 
     def _note_silence(self, elapsed_ms: int) -> None:
-        samples, silences, told = self._entry
         if self._behind:
             return
-        position = len(samples)
+        journal = self._journal
+        position, silences, told = journal.samples, journal.silences, journal.controls
         since_control = not told or told[-1][1] < len(silences)
         if silences and silences[-1][0] == position and since_control:
             elapsed_ms += silences.pop()[1]
@@ -397,8 +397,8 @@ class Durable:
 
     def _write(self, delivered: list[int], *, snapshot: bool) -> None:
         journal = b""
-        if any(self._entry) and not snapshot:
-            journal = self._encoder.encode(self._entry)
+        if self._journal and not snapshot:
+            journal = self._journal.encode()
         if self.problem is not None:
             self._reopen()
         self._store.commit(
@@ -408,11 +408,11 @@ class Durable:
             delivered=delivered,
             controls=self._log_rows,
         )
-        self._encoder.written()
+        self._journal.written()
         if snapshot:
-            self._encoder = JournalEncoder()
+            self._journal = JournalEncoder()
             self.snapshots += 1
-        self._entry, self._behind = Entry([], [], []), False
+        self._behind = False
         self._log_rows.clear()
         self._volatile += len(self._outgoing)
         self._outgoing.clear()
@@ -436,7 +436,7 @@ class Durable:
         self.problem = str(error)
         self._retry_at = now + RETRY_S
         self._behind = True
-        self._entry = Entry([], [], [])
+        self._journal = JournalEncoder()
         while len(self._outgoing) > MAX_VOLATILE:
             self._outgoing.popleft()
             self._volatile += 1

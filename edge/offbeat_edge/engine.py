@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from offbeat_edge.schema import AssetState, Sample
     from offbeat_edge.watch import Due
 
-AT_ONCE = 64  # windows judged together; more are no faster, and need memory
+AT_ONCE = 16  # windows judged together: one invocation; more are no faster, and need memory
 SNAPSHOT_SCHEMA = "1.1"
 MAX_ASSETS = 100_000  # the most that a configuration may allow
 MAX_GONE = 256  # names that assets once had

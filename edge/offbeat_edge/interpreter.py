@@ -18,7 +18,8 @@ delegate a single window is padded to two (twice as fast on x86-64 anyway).
 from __future__ import annotations
 
 import platform
-from importlib import import_module, metadata
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
 BATCHES = (1, 2, 4, 16)  # windows per invocation; each is prepared when first needed, and kept
 BATCH = 16  # a usual number of windows, for figures
 THREADS = 1
-_RUNTIMES = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter"),
-)
+_RUNTIMES = ("ai-edge-litert", "tflite-runtime")  # distributions; their packages are spelled with _
 _REFUSALS = (RuntimeError, ValueError, TypeError)  # what both runtimes raise
 
 
@@ -113,15 +111,16 @@ class Interpreter:
         self._model = model
         self._threads = threads
         self._delegate = delegate
-        name, self._module = _runtime()
+        found = installed()
+        self._module = found.module
         with without_greeting():
             first = self._prepare(1)
         self.window, self.sensors = _shape(first)
         self._sizes = BATCHES if first.delegated else BATCHES[1:]
         self._ready = {1: first} if first.delegated else {}
         self.runtime = Runtime(
-            name=name,
-            version=metadata.version(name),
+            name=found.name,
+            version=found.version,
             arch=platform.machine(),
             delegate="xnnpack" if first.delegated else "none",
         )
@@ -224,19 +223,25 @@ def _real(values: NDArray[Any], port: _Port, out: Floats) -> Floats:
     return out
 
 
-def runtime_name() -> str:
-    """Return the distribution that runs models here; raises RuntimeUnavailable."""
-    return _runtime()[0]
+class Installed(NamedTuple):
+    """The runtime that is used here."""
+
+    name: str  # of its distribution
+    version: str
+    module: Any
 
 
-def _runtime() -> tuple[str, Any]:
-    """Find a runtime; returns its distribution's name and its module."""
+def installed() -> Installed:
+    """Return the runtime that runs models here; raises RuntimeUnavailable."""
     problems = []
-    for name, module in _RUNTIMES:
+    for name in _RUNTIMES:
+        package = name.replace("-", "_")
         try:
-            return name, import_module(module)
+            module = import_module(f"{package}.interpreter")
         except ImportError as error:
             problems.append(f"{name}: {error}")
+        else:  # importlib.metadata would say the same, for half a megabyte
+            return Installed(name, sys.modules[package].__version__, module)
     raise RuntimeUnavailable(
         f"expected ai-edge-litert or tflite-runtime, got {'; '.join(problems)}"
     )

@@ -5,17 +5,22 @@ first and quick second.  Rows that name the same sensors share a *shape*,
 defined in the blob that first uses it; numbers lie in columns, float64 split
 into byte planes, deflated.  Values come back bit by bit.  Shapes live until
 the journal is truncated: then both ends begin anew.  The format grows at its
-end only, so that the journal of an earlier release can be walked.
+end only, so that the journal of an earlier release can be walked.  Samples go
+into their columns long before the commit: there they weigh a tenth of what
+their objects would.
 
 >>> from offbeat_edge.schema import MAX_EVENT_MS, Sample
->>> blob = JournalEncoder().encode(Entry([Sample("p1", 1000, {"flow": 1.5})], [(1, 250)], []))
->>> list(JournalDecoder().decode(blob).steps())
+>>> encoder = JournalEncoder()
+>>> encoder.take([Sample("p1", 1000, {"flow": 1.5})])
+>>> encoder.silences.append((1, 250))
+>>> list(JournalDecoder().decode(encoder.encode()).steps())
 [[Sample(asset='p1', time_ms=1000, values={'flow': 1.5}, own_time=True)], 250]
 """
 
 from __future__ import annotations
 
 import zlib
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -26,11 +31,12 @@ from offbeat_edge.errors import StoreError
 from offbeat_edge.schema import MAX_EVENT_MS, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 MAX_BLOB_BYTES = 64 << 20  # inflated; far above any commit of one second
+LOOSE_SAMPLES = 256  # objects kept before they go into columns; fewer at a time cost more each
 DEFLATE_LEVEL = 1  # higher levels gain 3 % for three times the time
 
 Shape = tuple[str, tuple[str, ...]]  # asset, sensors in the order of the values
@@ -81,32 +87,66 @@ def _between(
 
 
 class JournalEncoder:
-    """Samples → blobs; remembers which shapes the journal already defines."""
+    """What was told since the last commit → blobs; remembers shapes the journal defines.
+
+    Attributes
+    ----------
+    silences, controls : since the last commit; whoever takes them adds them.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Shape, int] = {}
-        self._fresh: dict[int, Shape] = {}
+        self._begin()
 
-    def encode(self, entry: Entry) -> bytes:
+    def _begin(self) -> None:
+        self.silences: list[Silence] = []
+        self.controls: list[Told] = []
+        self._fresh: dict[int, Shape] = {}
+        self._loose: list[Sample] = []
+        self._rows, self._stamped = array("I"), bytearray()
+        self._times, self._values = array("q"), array("d")
+
+    def __bool__(self) -> bool:
+        """Whether anything was told since the last commit."""
+        return bool(self.samples or self.silences or self.controls)
+
+    @property
+    def samples(self) -> int:
+        """How many samples were taken since the last commit."""
+        return len(self._rows) + len(self._loose)
+
+    def take(self, samples: Sequence[Sample]) -> None:
+        """Take samples in order of arrival."""
+        self._loose += samples
+        if len(self._loose) > LOOSE_SAMPLES:
+            self._pack()
+
+    def encode(self) -> bytes:
         """Return the blob of one commit; call ``written`` once it is on disk."""
-        samples = entry.samples
-        shapes = [self._shape(sample) for sample in samples]
-        numbers = [value for sample in samples for value in sample.values.values()]
-        times = np.array([sample.time_ms for sample in samples], np.int64)
+        self._pack()
+        times = np.frombuffer(self._times, np.int64)
         blob = _Blob(
-            entry.silences,
+            self.silences,
             self._fresh,
-            np.array(shapes, np.uint32).tobytes(),
-            bytes(not sample.own_time for sample in samples),
+            self._rows.tobytes(),
+            bytes(self._stamped),
             _planes(np.diff(times, prepend=np.int64(0))),
-            _planes(np.array(numbers, np.float64)),
-            entry.controls,
+            _planes(np.frombuffer(self._values, np.float64)),
+            self.controls,
         )
         return zlib.compress(msgspec.msgpack.encode(blob), DEFLATE_LEVEL)
 
     def written(self) -> None:
         """The last blob is on disk: its shapes need no further definition."""
-        self._fresh = {}
+        self._begin()
+
+    def _pack(self) -> None:
+        """Lay samples into their columns."""
+        samples, self._loose = self._loose, []
+        self._rows.fromlist([self._shape(sample) for sample in samples])
+        self._stamped += bytes(not sample.own_time for sample in samples)
+        self._times.fromlist([sample.time_ms for sample in samples])
+        self._values.fromlist([value for sample in samples for value in sample.values.values()])
 
     def _shape(self, sample: Sample) -> int:
         shape = (sample.asset, tuple(sample.values))

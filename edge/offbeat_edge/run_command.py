@@ -18,7 +18,6 @@ from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload.decoder import Decoder
-from offbeat_edge.shards.gateway import Gateway
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
 from offbeat_edge.supervise.crashes import Crashes
 from offbeat_edge.supervise.models import Models, Tools
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from offbeat_edge.link import Link
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
+    from offbeat_edge.shards.gateway import Gateway
 
 TRIALS = "trials"  # bundles whose golden windows reproduced here
 SHELF = "bundles"  # those that ran here
@@ -72,6 +72,8 @@ def _process(args: argparse.Namespace, config: Config, log: Log) -> Daemon | Gat
     if args.shards is not None:
         if not 1 <= args.shards <= MAX_SHARDS:
             raise ConfigError([f"--shards: expected 1 to {MAX_SHARDS}, got {args.shards}"])
+        from offbeat_edge.shards.gateway import Gateway  # noqa: PLC0415 - a shard does without
+
         return Gateway(config=config, path=args.config, shards=args.shards, log=log)
     if args.shard is not None:
         return build(config, log, shard=Shard.parse(args.shard))

@@ -17,7 +17,6 @@ Point(width=0)
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from types import NoneType
@@ -222,6 +221,8 @@ def expected(type_: Any) -> str:  # noqa: ANN401
 
 def nearest(key: str, known: Iterable[str]) -> str:
     """Name the known key that is most like ``key``, or all of them."""
+    import difflib  # noqa: PLC0415 - a cost, and only for what is wrong
+
     names = sorted(known)
     # Keys of the hostile kind may be very long; nobody means those.
     found = difflib.get_close_matches(key[:64].lower(), [n.lower() for n in names], 1, 0.5)

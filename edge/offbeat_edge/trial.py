@@ -11,11 +11,10 @@ restart does not pay for the trial again; anything else is tried anew.
 from __future__ import annotations
 
 import contextlib
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from offbeat_edge.errors import BundleError, RuntimeUnavailable
-from offbeat_edge.interpreter import runtime_name
+from offbeat_edge.interpreter import installed
 from offbeat_edge.knownanswer import check_in_child
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ def refusal(
         that takes nothing costs a trial at each start, no more.
     """
     try:
-        name = runtime_name()
-        mark = folder / f"{bundle.digest}.{name}-{metadata.version(name)}"
+        runtime = installed()
+        mark = folder / f"{bundle.digest}.{runtime.name}-{runtime.version}"
         if mark.exists():
             return None
         answer = check(path, digest=bundle.digest)

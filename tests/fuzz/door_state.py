@@ -29,9 +29,18 @@ ENTRY = [
 ]
 WORK = Maintenance(id="1", asset="p1", start_ms=NOW, end_ms=NOW + 60_000, time_ms=NOW, by="ana")
 VERDICT = Feedback(id="2", asset="p1", verdict="expected", time_ms=NOW)
+
+
+def _encoded(entry: Entry) -> bytes:
+    encoder = JournalEncoder()
+    encoder.take(entry.samples)
+    encoder.silences, encoder.controls = entry.silences, entry.controls
+    return encoder.encode()
+
+
 BLOBS = (
-    JournalEncoder().encode(Entry(ENTRY, [(1, 250), (3, 500)], [(2, 1, WORK)])),
-    JournalEncoder().encode(Entry([], [(0, 1)], [(0, 0, VERDICT), (0, 1, VERDICT)])),
+    _encoded(Entry(ENTRY, [(1, 250), (3, 500)], [(2, 1, WORK)])),
+    _encoded(Entry([], [(0, 1)], [(0, 0, VERDICT), (0, 1, VERDICT)])),
 )
 # The fallback scores: what a runtime makes of windows is not the question here.
 MODEL = Model(
@@ -44,7 +53,7 @@ def journal(data: bytes) -> None:
     for blob in (data, zlib.compress(data, 1)):
         with contextlib.suppress(StoreError):
             entry = JournalDecoder().decode(blob)
-            JournalEncoder().encode(entry)
+            _encoded(entry)
             _walk(entry)
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from offbeat_edge import __version__
-from offbeat_edge.interpreter import runtime_name
+from offbeat_edge.interpreter import installed
 from offbeat_train.benchmark.datasets import DATASETS
 from offbeat_train.errors import HistoryError
 
@@ -113,7 +113,7 @@ def _write(
     name = settings[0].dataset
     about = {
         "dataset": name, "protocol": DATASETS[name].__doc__, "code": key.rsplit(maxsplit=1)[-1],
-        "version": __version__, "runtime": runtime_name(), "machine": platform.machine(),
+        "version": __version__, "runtime": installed().name, "machine": platform.machine(),
         "seeds": [one.seed for one in settings], "pooled": pooled,
         "published": [one._asdict() for one in PUBLISHED[name]], "series": measured,
     }  # fmt: skip

@@ -22,7 +22,7 @@ from offbeat_edge.bench.figures import Process, spread
 from offbeat_edge.bench.signal import Signal
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import OffbeatError
-from offbeat_edge.interpreter import runtime_name
+from offbeat_edge.interpreter import installed
 from offbeat_edge.model import open_model
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ ASSETS = 100
 FURTHER = 900  # assets, to see what one costs
 BATCH = 500  # samples fed at once, as many as the daemon reads
 PYTHON = (sys.executable, "-P")
-FLOOR = "import numpy, paho.mqtt.client, {runtime}.interpreter; print('ready', flush=True); input()"
+FLOOR = "import numpy, paho.mqtt.client, {runtime}; print('ready', flush=True); input()"
 
 
 class _Look(NamedTuple):
@@ -68,7 +68,7 @@ def measure(path: Path, bundle: Bundle, folder: Path, *, turns: int) -> Process:
 
 def floor() -> int:
     """Return the resident bytes of an empty process with paho, numpy and the runtime."""
-    code = FLOOR.format(runtime=runtime_name().replace("-", "_"))
+    code = FLOOR.format(runtime=installed().module.__name__)
     with _child((*PYTHON, "-c", code)) as child:
         _hear(child, "ready")
         return resident(child.pid)
