@@ -6,6 +6,7 @@ import pytest
 from offbeat_train.defaults import (
     LONGEST,
     WINDOW,
+    Spectrum,
     choose_patch,
     choose_stride,
     choose_window,
@@ -72,7 +73,7 @@ def test_patch_stride_and_rows_fit_the_window(window: int) -> None:
 def test_the_linear_path_leaves_a_residual_of_a_normal_shape_too_large() -> None:
     series = beat(2000, 40)
     windows = np.lib.stride_tricks.sliding_window_view(series, 40, axis=0).swapaxes(1, 2)
-    path = linear_path(windows)
+    path = linear_path(Spectrum.of(windows))
     flat = (10.0 * windows).reshape(len(windows), -1) - path.mean
     back = (flat @ path.components) * path.gains @ path.components.T
     plain = flat @ path.components @ path.components.T

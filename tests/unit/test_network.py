@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
-from offbeat_train.defaults import linear_path  # noqa: E402 - after the skip
+from offbeat_train.defaults import Spectrum, linear_path  # noqa: E402 - after the skip
 from offbeat_train.export.ranges import forward  # noqa: E402
 from offbeat_train.network import NetworkSpec, build, fit_linear, weights_of  # noqa: E402
 from offbeat_train.training import History, train  # noqa: E402
@@ -97,7 +97,7 @@ def test_an_untrained_network_is_the_linear_denoiser() -> None:
     model, windows = build(SPEC, seed=1), waves(noise=0.4)
     fit_linear(model, SPEC, windows)
     flat = windows.reshape(len(windows), -1).astype(np.float64)
-    path = linear_path(windows)
+    path = linear_path(Spectrum.of(windows))
     components, gains = path.components[:, : SPEC.rank], path.gains[: SPEC.rank]
     assert len(gains) == SPEC.rank
     expected = (flat - path.mean) @ (components * gains) @ components.T + path.mean

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from offbeat_train.defaults import principal
+from offbeat_train.defaults import Spectrum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,11 +45,13 @@ class WindowedPca(NamedTuple):
         if windows.ndim != 3 or len(windows) < 2:
             raise ValueError(f"baseline: expected windows (N >= 2, T, F), got {windows.shape}")
         keep = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(np.intp)
-        flat = windows[keep].reshape(len(keep), -1).astype(np.float64)
-        mean: Floats = flat.mean(axis=0)
-        values, vectors = principal(flat - mean)
-        rank = rank_for(values, energy)
-        return cls(mean=mean, components=np.ascontiguousarray(vectors[:, :rank]))
+        return cls.of(Spectrum.of(windows[keep]), energy=energy)
+
+    @classmethod
+    def of(cls, known: Spectrum, *, energy: float = ENERGY) -> WindowedPca:
+        """Take the components that hold ``energy``."""
+        rank = rank_for(known.variances, energy)
+        return cls(known.mean, np.ascontiguousarray(known.directions[:, :rank]))
 
     @property
     def rank(self) -> int:

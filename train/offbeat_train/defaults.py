@@ -53,6 +53,25 @@ class Linear(NamedTuple):
     gains: Floats
 
 
+class Spectrum(NamedTuple):
+    """The principal components of some windows: what PCA and the linear path are cut from.
+
+    ``mean`` (T x F,), ``variances`` (k,) descending, ``directions`` (T x F, k).
+    """
+
+    mean: Floats
+    variances: Floats
+    directions: Floats
+
+    @classmethod
+    def of(cls, windows: Floats) -> Spectrum:
+        """Decompose ``windows`` (N, T, F), scaled."""
+        flat = windows.reshape(len(windows), -1).astype(np.float64)
+        mean: Floats = flat.mean(axis=0)
+        flat -= mean
+        return cls(mean, *principal(flat))
+
+
 def choose_window(rows: Floats, longest_run: int | None = None) -> int:
     """Choose the window (steps) for normal ``rows`` (S, F) in order of time.
 
@@ -116,20 +135,26 @@ def judged_rows(window: int) -> int:
     return max(1, round(window * JUDGED))
 
 
-def linear_path(windows: Floats) -> Linear:
-    """Fit the best linear denoiser of ``windows`` (N, T, F), scaled.
+def linear_path(known: Spectrum) -> Linear:
+    """Fit the best linear denoiser of the windows behind a spectrum.
 
     A component of variance d comes back with the gain d / (d + noise): what
     a linear autoencoder trained on noisy inputs would learn.  So a normal
     shape of abnormal size leaves a residual too, which plain principal
     components would reconstruct perfectly.
     """
+    rank = _kept(known.variances)
+    kept = known.variances[:rank]
+    return Linear(mean=known.mean, components=known.directions[:, :rank].copy(),
+                  gains=kept / (kept + INPUT_NOISE))  # fmt: skip
+
+
+def choose_rank(windows: Floats) -> int:
+    """Choose the components of the linear path of ``windows`` (N, T, F), scaled."""
     flat = windows.reshape(len(windows), -1).astype(np.float64)
-    mean: Floats = flat.mean(axis=0)
-    values, vectors = principal(flat - mean)
-    rank = min(_rank(values, ENERGY), MOST_COMPONENTS)
-    kept = values[:rank]
-    return Linear(mean=mean, components=vectors[:, :rank], gains=kept / (kept + INPUT_NOISE))
+    flat -= flat.mean(axis=0)
+    variances: Floats = np.linalg.eigvalsh(_smaller(flat))[::-1].astype(np.float64)
+    return _kept(variances[_solid(variances)])
 
 
 def principal(away: Floats) -> tuple[Floats, Floats]:
@@ -139,15 +164,30 @@ def principal(away: Floats) -> tuple[Floats, Floats]:
     of few rows stay cheap.
     """
     count, size = away.shape
-    if count >= size:
-        values, vectors = np.linalg.eigh(away.T @ away / count)
-        return np.maximum(values[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1])
-    values, vectors = np.linalg.eigh(away @ away.T / count)
+    values, vectors = np.linalg.eigh(_smaller(away))
     values, vectors = values[::-1], vectors[:, ::-1]
-    solid = values > max(values[0], 0.0) * 1e-10
+    if count >= size:
+        return np.maximum(values, 0.0), np.ascontiguousarray(vectors)
+    solid = _solid(values)
     values, vectors = values[solid], vectors[:, solid]
     directions = away.T @ vectors / np.sqrt(values * count)
     return values, directions
+
+
+def _smaller(away: Floats) -> Floats:
+    count, size = away.shape
+    product: Floats = away.T @ away if count >= size else away @ away.T
+    product /= count
+    return product
+
+
+def _solid(values: Floats) -> NDArray[np.bool_]:
+    """Tell which of descending variances are more than rounding."""
+    return np.asarray(values > max(values[0], 0.0) * 1e-10)
+
+
+def _kept(variances: Floats) -> int:
+    return min(_rank(variances, ENERGY), MOST_COMPONENTS)
 
 
 def _rank(values: Floats, energy: float) -> int:

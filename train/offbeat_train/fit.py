@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import keras
 import numpy as np
@@ -21,13 +21,15 @@ import numpy as np
 from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity, shapes
-from offbeat_train.baseline import WindowedPca
+from offbeat_train.baseline import MAX_WINDOWS, WindowedPca
 from offbeat_train.calibration import WEEK_MS, Calibration, Holdout, calibrate
 from offbeat_train.defaults import (
     ALERT_BUDGET,
     LATENT,
     UNITS,
+    Spectrum,
     choose_patch,
+    choose_rank,
     judged_rows,
     linear_path,
 )
@@ -104,6 +106,20 @@ class FitOptions:
     scatter_ms: int | None = None  # parts are blocks so long from all over; None: in order of time
 
 
+class Plain(NamedTuple):
+    """What is linear, of one network's training windows: its own path, and PCA to compare."""
+
+    path: Linear
+    pca: WindowedPca
+
+    @classmethod
+    def of(cls, sample: Floats) -> Plain:
+        """Learn from ``sample`` (N, T, F), scaled; decomposed once where both take all of it."""
+        known = Spectrum.of(sample)
+        whole = len(sample) <= MAX_WINDOWS
+        return cls(linear_path(known), WindowedPca.of(known) if whole else WindowedPca.fit(sample))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """One network, as integers, and how it came about.
@@ -116,7 +132,7 @@ class Trained:
     weights: list[Floats32]
     interpreter: Interpreter
     losses: Losses
-    pca: WindowedPca
+    plain: Plain
     proof: tuple[Floats, Floats]
     book: Book | None
 
@@ -132,6 +148,7 @@ class Fitted:
     spec: NetworkSpec
     trained: Trained
     splits: list[Split]
+    plain: list[Plain]  # one a split
     holdout: Holdout
     calibration: Calibration
     parity: parity.Parity
@@ -176,13 +193,15 @@ def fit(
     )
     on.stage("comparing with windowed PCA under injected faults")
     comparison = compare.compare(
-        [compare.Pair(t.interpreter, t.pca, s) for t, s in zip(trained, divided, strict=True)],
+        [compare.Pair(one.interpreter, one.plain.pca, split)
+         for one, split in zip(trained, divided, strict=True)],
         holdout, calibration, prepared.sensors, seed=options.seed,
     )  # fmt: skip
     return Fitted(
         options=options, history=history, health=health, prepared=prepared, spec=spec,
-        trained=last, splits=divided, holdout=holdout, calibration=calibration, parity=proven,
-        comparison=comparison, seconds=time.monotonic() - begun, cold=cold,
+        trained=last, splits=divided, plain=[one.plain for one in trained], holdout=holdout,
+        calibration=calibration, parity=proven, comparison=comparison,
+        seconds=time.monotonic() - begun, cold=cold,
         learned=_learned([one.losses for one in trained]),
         warnings=(
             *prepared.warnings, *_unseen(history),
@@ -202,7 +221,7 @@ def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> Net
         encoder=units,
         latent=max(1, units[-1] * LATENT // UNITS),
         decoder=units[::-1],
-        rank=linear_path(split.train.spread(RANK_WINDOWS)).components.shape[1],
+        rank=choose_rank(split.train.spread(RANK_WINDOWS)),
     )
 
 
@@ -255,7 +274,8 @@ class _School:
         if self._start is not None:
             shared.set_weights(self._start.weights)
         sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
-        _set_linear(shared.model, linear_path(sample), spec.rank)
+        plain = Plain.of(sample)
+        _set_linear(shared.model, plain.path, spec.rank)
         losses = train(
             shared,
             # Only indexed and counted: the copy of one epoch is all that exists.
@@ -269,7 +289,7 @@ class _School:
         return Trained(
             tflite=tflite, weights=shared.get_weights(), interpreter=Interpreter(tflite),
             losses=losses,
-            pca=WindowedPca.fit(sample), proof=(proof, floats.astype(np.float64)),
+            plain=plain, proof=(proof, floats.astype(np.float64)),
             book=shapes.learn(sample, self._scored),
         )  # fmt: skip
 

@@ -29,14 +29,14 @@ from sklearn.ensemble import IsolationForest
 
 from offbeat_edge.model import Fits, Judged, Model
 from offbeat_train import network
-from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import WEEK_MS, block_maxima, calibrate, return_level
-from offbeat_train.defaults import linear_path
 from offbeat_train.export.ranges import forward
 from offbeat_train.fit import SAMPLE, SAMPLE_CELLS
 from offbeat_train.split import everything
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from offbeat_edge.manifest import Manifest
@@ -53,17 +53,17 @@ AFTERWARDS = {"offbeat-orion": "offbeat", "pca-orion": "pca"}  # whose scores th
 
 def models(fitted: Fitted, manifest: Manifest, shipped: Model) -> dict[str, Model]:
     """Give every contender that judges windows, ready for an engine."""
-    learned = [_Learned(split.train, fitted) for split in fitted.splits]
-    single = len(learned) == 1
-    final = learned[0] if single else _Learned(everything(fitted.prepared), fitted)
+    rank, last = fitted.spec.rank, fitted.trained.plain
+    paths = [_Path(plain.path, rank) for plain in fitted.plain]
+    pcas = [plain.pca for plain in fitted.plain]
     floats = _Float(fitted)
     return {
         "offbeat": shipped,
         "float": _model(manifest, floats),
-        "pca": _calibrated(fitted, manifest, [one.pca for one in learned], final.pca, plain=True),
-        "untrained": _calibrated(fitted, manifest, [one.path for one in learned], final.path),
-        "zero": _calibrated(fitted, manifest, [_Zero() for _ in learned], _Zero()),
-        "forest": _forest(fitted, manifest, learned, final),
+        "pca": _calibrated(fitted, manifest, pcas, last.pca, plain=True),
+        "untrained": _calibrated(fitted, manifest, paths, _Path(last.path, rank)),
+        "zero": _calibrated(fitted, manifest, [_Zero() for _ in paths], _Zero()),
+        "forest": _forest(fitted, manifest),
     }
 
 
@@ -103,15 +103,11 @@ class _Path:
         return np.asarray(back.reshape(windows.shape), dtype=np.float64)
 
 
-class _Learned:
-    """What the plain methods learn from the windows of one split."""
-
-    def __init__(self, windows: Windows, fitted: Fitted) -> None:
-        sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // fitted.spec.size))
-        self.pca = WindowedPca.fit(sample)
-        self.path = _Path(linear_path(sample), fitted.spec.rank)
-        flat = sample.reshape(len(sample), -1)
-        self.forest = IsolationForest(random_state=fitted.options.seed).fit(flat)
+def _grown(windows: Windows, fitted: Fitted) -> IsolationForest:
+    """Fit a forest to what the network was trained on."""
+    sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // fitted.spec.size))
+    flat = sample.reshape(len(sample), -1)
+    return IsolationForest(random_state=fitted.options.seed).fit(flat)
 
 
 class _Forest(Model):
@@ -137,7 +133,7 @@ def _model(manifest: Manifest, reconstructor: Reconstructor) -> Model:
 def _calibrated(
     fitted: Fitted,
     manifest: Manifest,
-    held: list[Reconstructor],
+    held: Sequence[Reconstructor],
     final: Reconstructor,
     *,
     plain: bool = False,
@@ -161,16 +157,17 @@ def _calibrated(
     return _model(own, final)
 
 
-def _forest(fitted: Fitted, manifest: Manifest, learned: list[_Learned], final: _Learned) -> Model:
+def _forest(fitted: Fitted, manifest: Manifest) -> Model:
+    grown = [_grown(split.train, fitted) for split in fitted.splits]
+    final = grown[0] if len(grown) == 1 else _grown(everything(fitted.prepared), fitted)
     raw = np.concatenate([
-        _isolation(one.forest, split.held_out[:])
-        for one, split in zip(learned, fitted.splits, strict=True)
+        _isolation(one, split.held_out[:]) for one, split in zip(grown, fitted.splits, strict=True)
     ])  # fmt: skip
     scale = float(raw.min())  # the tail has a floor at 1, made for residuals
     block_ms = fitted.spec.window * fitted.prepared.plan.period_ms
     every = WEEK_MS / (fitted.calibration.expected_per_week * block_ms)
     threshold = return_level(block_maxima(raw / scale, fitted.holdout), every=every)
-    return _Forest(manifest=manifest, forest=final.forest, scale=scale, threshold=threshold)
+    return _Forest(manifest=manifest, forest=final, scale=scale, threshold=threshold)
 
 
 def _isolation(forest: IsolationForest, windows: Floats) -> Floats:
