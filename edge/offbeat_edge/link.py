@@ -24,14 +24,8 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from offbeat_edge.mqtt_session import (
-    TAKEN_OVER,
-    UNSUPPORTED_VERSION,
-    Broker,
-    Message,
-    Session,
-    Will,
-)
+from offbeat_edge.mqtt_intake import Message
+from offbeat_edge.mqtt_session import TAKEN_OVER, UNSUPPORTED_VERSION, Broker, Session, Will
 from offbeat_edge.subscriptions import Subscriptions
 
 if TYPE_CHECKING:

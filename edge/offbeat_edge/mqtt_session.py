@@ -12,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -20,12 +21,16 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from offbeat_edge.mqtt_intake import READS_WHOLE, Message, Packets, Reader
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Sequence
 
     from paho.mqtt.client import ConnectFlags, DisconnectFlags
     from paho.mqtt.reasoncodes import ReasonCode
+
+AnyClient = TypeVar("AnyClient", bound=Client)
 
 SESSION_EXPIRY_S = 7 * 86_400  # the broker keeps our queue for a week
 CONNECT_TIMEOUT_S = 5.0  # TCP and TLS
@@ -49,17 +54,6 @@ class Broker(NamedTuple):
     max_packet_bytes: int
 
 
-class Message(NamedTuple):
-    """A publish that arrived; ``mid`` means something in its generation only."""
-
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    mid: int
-    generation: int
-
-
 class Will(NamedTuple):
     """What the broker says for us when we vanish."""
 
@@ -79,6 +73,7 @@ class Session:
     will : last will, QoS 1, or None.
     generation : number of this connection, copied into its messages.
     lasting : the broker is to keep our subscriptions and queue when we are away.
+    intake : plain publishes are read by ``mqtt_intake``; else paho reads everything.
     """
 
     def __init__(
@@ -90,6 +85,7 @@ class Session:
         will: Will | None,
         generation: int,
         lasting: bool = True,
+        intake: bool = READS_WHOLE,
     ) -> None:
         self.version = version
         self.generation = generation
@@ -106,7 +102,11 @@ class Session:
         self._broker = broker
         self._lasting = lasting
         self._poll = select.poll()
-        self._client = self._make_client(tls, will)
+        self._dry = True  # the last read left nothing
+        self._unseen = False  # paho has seen nothing of late
+        self._packets = Packets(five=version == "5", generation=generation)
+        self._reader = self._make_client(Reader, tls, will) if intake else None
+        self._client = self._reader or self._make_client(Client, tls, will)
 
     def connect(self) -> None:
         """Open the socket and send CONNECT; ``ended`` says when that failed."""
@@ -135,7 +135,7 @@ class Session:
         if sock is None or sock.fileno() < 0:
             self._end("connection closed")
             return
-        if _tls_pending(sock):
+        if not self._dry or _tls_pending(sock):
             return
         mask = select.POLLIN | (select.POLLOUT if self._client.want_write() else 0)
         self._poll.modify(sock, mask)
@@ -143,12 +143,36 @@ class Session:
 
     def read(self, limit: int) -> bool:
         """Read up to ``limit`` messages into the inbox; true when nothing is left."""
-        dry = self._read(limit)
+        reader = self._reader
+        self._dry = self._read_by_paho(limit) if reader is None else self._read(reader, limit)
         if QUICKACK is not None:
             self._hurry(QUICKACK)
-        return dry
+        return self._dry
 
-    def _read(self, limit: int) -> bool:
+    def _read(self, reader: Reader, limit: int) -> bool:
+        packets = self._packets
+        while self.ended is None and len(self.inbox) < limit:
+            message = None if self._unseen else packets.publish()
+            if message is not None:
+                self.inbox.append(message)
+            elif (packet := packets.whole()) is not None:
+                self._unseen = False
+                self._guard("read", partial(reader.hand, packet))
+            elif not self._receive(reader):
+                return True
+        return False
+
+    def _receive(self, reader: Reader) -> bool:
+        """Take what the socket has; false when it has nothing now."""
+        try:
+            self._packets.add(reader.receive())
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._guard("read", partial(reader.hand, error))
+        return True
+
+    def _read_by_paho(self, limit: int) -> bool:
         while self.ended is None and len(self.inbox) < limit:
             before = len(self.inbox)
             self._guard("read", self._client.loop_read)
@@ -162,7 +186,11 @@ class Session:
             self._guard("write", self._client.loop_write)
 
     def keep_alive(self) -> None:
-        """Send pings; notice a broker that no longer answers."""
+        """Send pings; notice a broker that no longer answers.
+
+        The next packet goes to paho, so that it knows of this second's life.
+        """
+        self._unseen = True
         if self.ended is None:
             self._guard("keep-alive", self._client.loop_misc)
 
@@ -199,9 +227,11 @@ class Session:
         if sock is not None:
             sock.close()
 
-    def _make_client(self, tls: ssl.SSLContext | None, will: Will | None) -> Client:
+    def _make_client(
+        self, kind: type[AnyClient], tls: ssl.SSLContext | None, will: Will | None
+    ) -> AnyClient:
         five = self.version == "5"
-        client = Client(
+        client = kind(
             CallbackAPIVersion.VERSION2,
             client_id=self._broker.client_id,
             clean_session=None if five else not self._lasting,

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import access_parts
@@ -168,3 +169,19 @@ def _health(watcher: Peer) -> dict[str, dict[str, int]]:
     return (
         json.loads(said[-1]) if said else {"counters": {"messages": 0}, "mqtt": {"subscribed": 0}}
     )
+
+
+def test_a_burst_over_tls_arrives_whole_and_in_order(broker: access_parts.Site) -> None:
+    sent = [b"%d " % n + bytes(n * 7 % 20_000) for n in range(1500)]  # records of TLS hold 16 KiB
+    daemon = access_parts.Honest(broker)
+    got: list[bytes] = []
+    with peer(broker, broker.folder / "source" / "plc1") as sensor:
+        for payload in sent:
+            sensor.paho.publish("plant/p0", payload, qos=1)
+        deadline = time.monotonic() + WAIT
+        while len(got) < len(sent) and time.monotonic() < deadline:
+            messages = daemon.link.poll(0.1)
+            daemon.link.ack(messages)
+            got += [message.payload for message in messages if message.topic == "plant/p0"]
+    daemon.link.close(b"stopped")
+    assert got == sent

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator, Sequence
 
-    from offbeat_edge.mqtt_session import Broker, Message
+    from offbeat_edge.mqtt_intake import Message
+    from offbeat_edge.mqtt_session import Broker
 
 PATIENCE_S = 10.0  # for CONNACK and PUBACK together
 LOOK_S = 3.0  # for retained messages to come

@@ -1,0 +1,272 @@
+"""Publishes that do not pass through paho: the same as if they had, whatever the bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+
+from offbeat_edge import mqtt_intake
+from offbeat_edge.mqtt_session import QUICKACK, Broker, Session
+
+if TYPE_CHECKING:
+    from offbeat_edge.mqtt_intake import Message
+
+VERSIONS = ("5", "3.1.1")
+WELCOME = {"5": b"\x20\x03\x00\x00\x00", "3.1.1": b"\x20\x02\x00\x00"}
+LIMIT = 500
+PATIENCE_S = 5.0
+
+
+class Wire:
+    """A session, and the broker's end of its connection."""
+
+    def __init__(self, version: str, *, intake: bool, keepalive_s: int = 60) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.session = Session(
+                broker=Broker(
+                    host="127.0.0.1", port=server.getsockname()[1], client_id="gw", username=None,
+                    password=None, keepalive_s=keepalive_s, receive_maximum=9,
+                    max_packet_bytes=9999,
+                ),
+                version=version, tls=None, will=None, generation=3, intake=intake,
+            )  # fmt: skip
+            self.session.connect()
+            self.end, _ = server.accept()
+        self.heard()
+        self.say(WELCOME[version])
+
+    def say(self, data: bytes, *, limit: int = LIMIT) -> None:
+        """Send to the session, and let it read."""
+        with contextlib.suppress(OSError):  # it has hung up
+            self.end.sendall(data)
+        self.read(limit=limit)
+
+    def hang_up(self, *, limit: int = LIMIT) -> None:
+        with contextlib.suppress(OSError):
+            self.end.shutdown(socket.SHUT_WR)
+        self.read(limit=limit)
+
+    def read(self, *, limit: int = LIMIT) -> None:
+        self.session.wait(0.0)
+        while not self.session.read(len(self.session.inbox) + limit) and not self.session.ended:
+            self.session.wait(0.0)
+
+    def heard(self) -> bytes:
+        """Return what the session has sent since."""
+        self.session.flush()
+        self.end.setblocking(False)
+        try:
+            return self.end.recv(65_536)
+        except OSError:
+            return b""
+        finally:
+            self.end.setblocking(True)
+
+    def close(self) -> None:
+        self.session.drop("over")
+        self.end.close()
+
+
+class Story(NamedTuple):
+    """All that can be seen of a session."""
+
+    inbox: list[Message]
+    ended: str | None
+    reason: int
+    granted: dict[int, list[str | None]]
+    released: list[int]
+    acknowledged: list[tuple[int, str | None]]
+    heard: bytes
+
+
+def told(
+    version: str, parts: list[bytes], *, intake: bool, limit: int = LIMIT, hangs_up: bool
+) -> Story:
+    """Say ``parts`` to a session; return what became of them."""
+    with contextlib.closing(Wire(version, intake=intake)) as wire:
+        for part in parts:
+            wire.say(part, limit=limit)
+        if hangs_up:
+            wire.hang_up(limit=limit)
+        session = wire.session
+        return Story(
+            session.inbox, session.ended, session.reason_code, session.granted,
+            session.released, session.acknowledged, wire.heard(),
+        )  # fmt: skip
+
+
+def packet(head: int, body: bytes) -> bytes:
+    size, length = len(body), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([head, *length, size]) + body
+
+
+def publish(topic: bytes, payload: bytes, *, flags: int = 0, properties: bytes = b"\0") -> bytes:
+    """Return a publish; ``properties`` is empty in MQTT 3.1.1."""
+    mid = b"\x01\x02" if flags & 6 else b""
+    return packet(0x30 | flags, len(topic).to_bytes(2, "big") + topic + mid + properties + payload)
+
+
+TOPICS = st.one_of(st.just(b"plant/p1"), st.text(max_size=6).map(str.encode), st.binary(max_size=4))
+PROPERTIES = st.sampled_from(
+    [
+        b"\0", b"\0", b"\0", b"",
+        b"\x02\x01\x01",  # payload format indicator
+        b"\x07\x26\0\x01a\0\x01b",  # user property
+        b"\x03\x23\0\x01",  # topic alias
+        b"\x05\x01",  # cut off
+        b"\x80\x00",  # none, in two bytes
+    ]
+)  # fmt: skip
+PUBLISHES = st.builds(
+    publish,
+    TOPICS,
+    st.one_of(st.binary(max_size=9), st.binary(min_size=120, max_size=140)),
+    flags=st.integers(0, 15),
+    properties=PROPERTIES,
+)
+OTHERS = st.sampled_from(
+    [
+        b"\xd0\x00",  # PINGRESP
+        b"\xc0\x00",  # PINGREQ
+        b"\x40\x02\x00\x07",  # PUBACK
+        b"\x62\x02\x01\x02",  # PUBREL
+        b"\x90\x04\x00\x05\x00\x01",  # SUBACK
+        b"\x90\x03\x00\x05\x80",
+        b"\xb0\x04\x00\x06\x00\x00",  # UNSUBACK
+        b"\xe0\x01\x8e",  # DISCONNECT
+        b"\x30\xff\xff\xff\xff\x01",  # a length that is none
+        b"\x30\x01\x00",
+        b"\x30\x00",
+    ]
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    data = bytearray(draw(PUBLISHES))
+    data[draw(st.integers(0, min(len(data), 12) - 1))] = draw(st.integers(0, 255))
+    return bytes(data)
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> list[bytes]:
+    """Return what a broker says, cut anywhere."""
+    said = st.one_of(PUBLISHES, PUBLISHES, PUBLISHES, OTHERS, damaged(), st.binary(max_size=5))
+    data = b"".join(draw(st.lists(said, max_size=8)))
+    cuts = sorted(draw(st.sets(st.integers(0, len(data)), max_size=6)))
+    return [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True) if a < b]
+
+
+PLAIN = publish(b"plant/p1", b"1")
+
+
+@settings(max_examples=120)
+@given(
+    version=st.sampled_from(VERSIONS),
+    said=parts(),
+    limit=st.sampled_from([1, 2, LIMIT]),
+    hangs_up=st.booleans(),
+)
+@example(version="5", said=[PLAIN[:1], PLAIN[1:2], PLAIN[2:5], PLAIN[5:]], limit=2, hangs_up=False)
+@example(version="5", said=[PLAIN * 3], limit=1, hangs_up=False)
+@example(
+    version="3.1.1", said=[publish(b"a", b"x", flags=2, properties=b"")], limit=2, hangs_up=True
+)
+@example(
+    version="5", said=[publish(b"", b"x"), publish(b"\xff", b"", flags=3)], limit=2, hangs_up=True
+)
+@example(
+    version="5", said=[publish(b"a", b"x", flags=4), b"\x62\x02\x01\x02"], limit=2, hangs_up=False
+)
+def test_a_session_tells_the_same_as_one_that_paho_reads(
+    *, version: str, said: list[bytes], limit: int, hangs_up: bool
+) -> None:
+    # in one piece for paho, which loses its place in a packet whose first byte is 0
+    whole = [b"".join(said)] if said else []
+    ours = told(version, said, intake=True, limit=limit, hangs_up=hangs_up)
+    assert ours == told(version, whole, intake=False, hangs_up=hangs_up)
+
+
+@given(st.lists(st.one_of(PUBLISHES, OTHERS), max_size=8), st.lists(st.integers(1, 9)))
+def test_packets_come_out_whole_however_they_are_cut(packets: list[bytes], cuts: list[int]) -> None:
+    stream = mqtt_intake.Packets(five=True, generation=1)
+    data, found = b"".join(packets), b""
+    for size in [*cuts, len(data)]:
+        stream.add(data[:size])
+        data = data[size:]
+        while (one := stream.whole()) is not None:
+            found += one
+    assert found == b"".join(packets)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_plain_publishes_do_not_pass_through_paho(version: str) -> None:
+    wire = Wire(version, intake=True)
+    empty = b"\0" if version == "5" else b""
+    passed = []
+    wire.session._client.on_message = lambda *words: passed.append(words)  # noqa: SLF001
+    wire.say(publish(b"plant/p1", b"1", properties=empty))
+    assert [message.payload for message in wire.session.inbox] == [b"1"]
+    assert not passed
+    wire.close()
+
+
+def test_a_limited_read_leaves_the_rest_for_the_next_which_does_not_wait() -> None:
+    wire = Wire("5", intake=True)
+    wire.end.sendall(PLAIN * 5)
+    wire.session.wait(PATIENCE_S)
+    assert not wire.session.read(2)
+    assert len(wire.session.inbox) == 2
+    started = time.monotonic()
+    wire.session.wait(PATIENCE_S)
+    assert time.monotonic() - started < PATIENCE_S / 2
+    assert wire.session.read(LIMIT)
+    assert len(wire.session.inbox) == 5
+    wire.close()
+
+
+def test_messages_show_that_a_connection_lives_as_they_show_it_to_paho() -> None:
+    wires = [Wire("5", intake=intake, keepalive_s=1) for intake in (True, False)]
+    heard = [b"", b""]
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:  # no ping is answered meanwhile
+        for n, wire in enumerate(wires):
+            wire.say(PLAIN)
+            wire.session.keep_alive()
+            heard[n] += wire.heard()
+        time.sleep(0.05)
+    assert all(b"\xc0\x00" in pings for pings in heard)
+    ours, theirs = (wire.session.ended for wire in wires)
+    assert ours == theirs
+    for wire in wires:
+        wire.close()
+
+
+def test_a_paho_that_reads_otherwise_is_left_alone() -> None:
+    class Otherwise(Client):
+        def _packet_read(self) -> None:  # type: ignore[override]
+            """Read some other way."""
+
+    assert mqtt_intake.READS_WHOLE
+    assert not mqtt_intake.reads_whole(Otherwise)
+
+
+def test_small_packets_leave_at_once_and_are_acknowledged_at_once() -> None:
+    wire = Wire("5", intake=True)
+    sock = wire.session._client.socket()  # noqa: SLF001 - an option has no other witness
+    assert sock is not None
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    wire.say(PLAIN)
+    if QUICKACK is not None:
+        assert sock.getsockopt(socket.IPPROTO_TCP, QUICKACK)
+    wire.close()
