@@ -1,9 +1,10 @@
 """An LSTM over short sequences in few operators, its gradient written out.
 
-Rules: Keras' weights and equations (gates i, f, c̃, o), every step unrolled,
-the input part of all steps one product, and so are the gradients of the
-weights.  Left to itself TensorFlow adds a broadcast to every product of the
-gradient, which costs more than the product here.
+Rules: Keras' equations, but with the gates in the order i, f, o, c̃, so that
+what is sigmoid lies together; every step unrolled, the input part of all steps
+one product, and so are the gradients of the weights.  Left to itself
+TensorFlow adds a broadcast to every product of the gradient, which costs more
+than the product here.
 
 >>> hidden = lstm(sequence, kernel, recurrent, bias, steps=8, units=32)  # doctest: +SKIP
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from tensorflow import raw_ops as ops  # without the checks of the public ones, 900 times a graph
 
@@ -38,27 +38,19 @@ def lstm(
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(sequence: Tensor, kernel: Tensor, recurrent: Tensor, bias: Tensor) -> Any:  # noqa: ANN401
-        ordered = [tf.gather(part, _order(units), axis=-1) for part in (kernel, recurrent, bias)]
         flat = tf.reshape(sequence, tf.stack([-1, tf.shape(sequence)[-1]]))
-        projected = ops.BiasAdd(value=ops.MatMul(a=flat, b=ordered[0]), bias=ordered[2])
+        projected = ops.BiasAdd(value=ops.MatMul(a=flat, b=kernel), bias=bias)
         inputs = tf.unstack(tf.reshape(projected, (steps, -1, 4 * units)), num=steps)
-        hidden, seen = _forward(inputs, ordered[1], units)
+        hidden, seen = _forward(inputs, recurrent, units)
 
         def gradient(wanted: Tensor) -> tuple[Tensor, ...]:
-            gates = _backward(tf.unstack(wanted, num=steps), seen, ordered[1])
-            found = _gradients(gates, flat, hidden, ordered[0])
-            back = np.argsort(_order(units))
-            turned = [tf.gather(part, back, axis=-1) for part in found[1:]]
-            return tf.reshape(found[0], tf.shape(sequence)), *turned
+            gates = _backward(tf.unstack(wanted, num=steps), seen, recurrent)
+            of_flat, *of_weights = _gradients(gates, flat, hidden, kernel)
+            return tf.reshape(of_flat, tf.shape(sequence)), *of_weights
 
         return tf.stack(hidden), gradient
 
     return run(sequence, kernel, recurrent, bias)
-
-
-def _order(units: int) -> Any:  # noqa: ANN401
-    """Columns of Keras' gates in the order i, f, o, c̃: what is sigmoid lies together."""
-    return np.arange(4 * units).reshape(4, units)[[0, 1, 3, 2]].ravel()
 
 
 def _forward(

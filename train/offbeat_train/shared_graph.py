@@ -108,12 +108,11 @@ class SharedGraph:
     def get_weights(self) -> list[Floats32]:
         """Copy the weights, as trained so far, in Keras' order."""
         ends = np.cumsum([math.prod(one.shape) for one in self._trained])[:-1]
-        cut = np.split(self._row.numpy(), ends)
-        known = {id(one): part for one, part in zip(self._trained, cut, strict=True)}
-        return [
-            known[id(one)].reshape(one.shape) if id(one) in known else one.numpy()
-            for one in self.model.weights
-        ]
+        known = {
+            id(one): _turned(part.reshape(one.shape), one)
+            for one, part in zip(self._trained, np.split(self._row.numpy(), ends), strict=True)
+        }
+        return [known[id(one)] if id(one) in known else one.numpy() for one in self.model.weights]
 
     def set_weights(self, weights: list[Floats32]) -> None:
         """Set the weights, the model's as well."""
@@ -122,7 +121,17 @@ class SharedGraph:
 
     def _taken(self) -> Any:  # noqa: ANN401 - a tensor
         """Take the model's numbers."""
-        return tf.concat([tf.reshape(one.value, [-1]) for one in self._trained], 0)
+        return tf.constant(
+            np.concatenate([_turned(one.numpy(), one).ravel() for one in self._trained])
+        )
 
     def _path(self) -> list[Any]:
         return [variable.value for variable in self._linear]
+
+
+def _turned(weights: Floats32, variable: keras.Variable) -> Floats32:
+    """Change between Keras' order of an LSTM's gates, i, f, c̃, o, and the graph's, i, f, o, c̃."""
+    if "lstm_cell" not in variable.path:
+        return weights
+    i, f, this, that = np.split(weights, 4, axis=-1)
+    return np.concatenate([i, f, that, this], axis=-1)

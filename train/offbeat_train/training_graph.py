@@ -57,7 +57,7 @@ class Rule(NamedTuple):
 
 
 class State(NamedTuple):
-    """What an epoch changes; P weights lie in one row, in the order of `sizes`."""
+    """What an epoch changes; P weights lie in one row, ordered as `trained_layers` and `lstm`."""
 
     row: Tensor  # (P,)
     mean: Tensor  # (P,) of the gradients, as Adam remembers them
