@@ -29,6 +29,7 @@ from sklearn.ensemble import IsolationForest
 
 from offbeat_edge.model import Fits, Judged, Model
 from offbeat_train import network
+from offbeat_train.benchmark.forest import Forest
 from offbeat_train.calibration import WEEK_MS, block_maxima, calibrate, return_level
 from offbeat_train.export.ranges import forward
 from offbeat_train.fit import SAMPLE, SAMPLE_CELLS
@@ -103,18 +104,18 @@ class _Path:
         return np.asarray(back.reshape(windows.shape), dtype=np.float64)
 
 
-def _grown(windows: Windows, fitted: Fitted) -> IsolationForest:
+def _grown(windows: Windows, fitted: Fitted) -> Forest:
     """Fit a forest to what the network was trained on."""
     sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // fitted.spec.size))
     flat = sample.reshape(len(sample), -1)
-    return IsolationForest(random_state=fitted.options.seed).fit(flat)
+    return Forest(IsolationForest(random_state=fitted.options.seed).fit(flat))
 
 
 class _Forest(Model):
     """An isolation forest in the place of network and detector."""
 
     def __init__(
-        self, *, manifest: Manifest, forest: IsolationForest, scale: float, threshold: float
+        self, *, manifest: Manifest, forest: Forest, scale: float, threshold: float
     ) -> None:
         super().__init__(manifest=manifest, digest="", config_digest="", interpreter=None)
         self._forest, self._scale, self._threshold = forest, scale, threshold
@@ -170,7 +171,7 @@ def _forest(fitted: Fitted, manifest: Manifest) -> Model:
     return _Forest(manifest=manifest, forest=final, scale=scale, threshold=threshold)
 
 
-def _isolation(forest: IsolationForest, windows: Floats) -> Floats:
+def _isolation(forest: Forest, windows: Floats) -> Floats:
     """Anomaly score of scaled windows (N, T, F), about 0.3 to 1."""
     flat = np.clip(windows, -network.CLIP, network.CLIP).reshape(len(windows), -1)
-    return np.asarray(-forest.score_samples(flat), dtype=np.float64)
+    return forest.scores(flat)
