@@ -7,6 +7,7 @@ same samples tells the same story under the same ids.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -14,10 +15,11 @@ import msgspec
 from offbeat_edge import alert
 from offbeat_edge.alert import Lifecycle
 from offbeat_edge.schema import AlertEvent, iso
+from offbeat_edge.telling import Told
 
 if TYPE_CHECKING:
     from offbeat_edge.control import Verdict
-    from offbeat_edge.schema import AlertRule, Contribution, EventType, Kind, ModelRef, Reason
+    from offbeat_edge.schema import AlertRule, EventType, Kind, ModelRef, Reason
     from offbeat_edge.window import Floats
 
 
@@ -27,14 +29,17 @@ class Teller(NamedTuple):
     site: str
     gateway: str
     contributions: int  # sensors named in a score or an event
+    thorough: bool = False  # scores name them as events do, at the price of many scores
+
+
+Tell = Callable[[], Told]  # asked only where there is an event: to explain costs more than to score
 
 
 class Moment(NamedTuple):
-    """A score at an event time, and the sensors behind it."""
+    """A score at an event time."""
 
     time_ms: int
     score: float
-    contributions: tuple[Contribution, ...]
     window: Floats | None = None  # (T, F) in the sensors' units: what was judged
 
 
@@ -67,7 +72,7 @@ class AlertBook:
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def advance(
-        self, kind: Kind, rule: AlertRule, moment: Moment, told: str, events: list[AlertEvent]
+        self, kind: Kind, rule: AlertRule, moment: Moment, tell: Tell, events: list[AlertEvent]
     ) -> None:
         """Move one kind on by a score; append the event that this makes, if any."""
         if kind in self.resting and self.lives[kind].start_ms is None:
@@ -75,12 +80,13 @@ class AlertBook:
             return
         event = alert.advance(self.lives[kind], rule, moment.time_ms, moment.score)
         if event == "end":
-            events.append(self._event(kind, event, moment, f"{self.asset}: {_plain(kind)} is over"))
+            told = tell()._replace(message=f"{self.asset}: {_plain(kind)} is over")
+            events.append(self._event(kind, event, moment, told))
             alert.ended(self.lives[kind])
         elif event is not None:
-            events.append(self._event(kind, event, moment, told))
+            events.append(self._event(kind, event, moment, tell()))
 
-    def update(self, kind: Kind, moment: Moment, told: str, events: list[AlertEvent]) -> None:
+    def update(self, kind: Kind, moment: Moment, told: Told, events: list[AlertEvent]) -> None:
         """Append an update that the score alone would not have made."""
         if self.lives[kind].start_ms is not None:
             events.append(self._event(kind, "update", moment, told))
@@ -92,7 +98,7 @@ class AlertBook:
         life = self.lives[kind]
         if alert.close(life, rule, moment.time_ms) is None:
             return
-        told = f"{self.asset}: {_plain(kind)} is over ({_plain(reason)})"
+        told = Told(f"{self.asset}: {_plain(kind)} is over ({_plain(reason)})")
         event = self._event(kind, "end", moment, told)
         events.append(msgspec.structs.replace(event, reason=reason))
         alert.ended(life)
@@ -113,7 +119,7 @@ class AlertBook:
         self.end(kind, rule, moment, verdict, events)
         alert.hush(life, verdict, moment.time_ms, peak)
 
-    def _event(self, kind: Kind, event: EventType, moment: Moment, told: str) -> AlertEvent:
+    def _event(self, kind: Kind, event: EventType, moment: Moment, told: Told) -> AlertEvent:
         life = self.lives[kind]
         start_ms = moment.time_ms if life.start_ms is None else life.start_ms
         if life.alert is None:
@@ -143,8 +149,8 @@ class AlertBook:
             time_ms=moment.time_ms,
             score=moment.score if scored else None,
             peak=life.peak if scored else None,
-            message=told,
-            contributions=moment.contributions,
+            message=told.message,
+            contributions=told.contributions,
             window=None if moment.window is None else window_digest(moment.window),
             model=self.model,
         )

@@ -18,14 +18,13 @@ import numpy as np
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
 from offbeat_edge.control import Feedback, Maintenance, Recalibrate, Rename, Swap
-from offbeat_edge.model import Fits
 from offbeat_edge.observed import Observed
 from offbeat_edge.outputs import Outputs, Verdict
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
 from offbeat_edge.schema import Runs
 from offbeat_edge.upkeep import MAX_MAINTENANCE_MS, Upkeep
-from offbeat_edge.watch import Watch, no_sensor
+from offbeat_edge.watch import Watch, fits_of, no_sensor
 from offbeat_edge.watchstate import WatchState
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ class Engine:
     site, gateway : names that go into every alert.
     route : asset name → its model, or None when nobody watches it.
     contributions : how many sensors an event or score names.
+    thorough : explain every score as events are explained; slow.
     max_assets : assets that samples can make known; those of a snapshot stay.
     fleet : what changes ``route``; None: nothing does.
     """
@@ -91,10 +91,11 @@ class Engine:
         gateway: str,
         route: Callable[[str], Model | None],
         contributions: int = 5,
+        thorough: bool = False,
         max_assets: int = MAX_ASSETS,
         fleet: Fleet | None = None,
     ) -> None:
-        self.teller = Teller(site, gateway, contributions)
+        self.teller = Teller(site, gateway, contributions, thorough)
         self.route = route
         self.max_assets = max_assets
         self._fleet = fleet
@@ -399,14 +400,6 @@ class Engine:
         watches = [items[i].watch for i in indices]
         windows = np.stack([w for i in indices if (w := items[i].window) is not None])
         model = watches[0].model
-        judged = model.judge(windows, _fits(watches, model))
+        judged = model.judge(windows, fits_of(watches, model))
         for n, i in enumerate(indices):
             verdicts[i] = Verdict.of(judged, n)
-
-
-def _fits(watches: Sequence[Watch], model: Model) -> Fits | None:
-    """Return what was learned of the assets of some windows; None: nothing ever is."""
-    if not model.warmup_ms:
-        return None
-    adapters = [watch.adapter for watch in watches if watch.adapter is not None]
-    return Fits(np.array([a.shift for a in adapters]), np.array([a.factor for a in adapters]))

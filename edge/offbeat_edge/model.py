@@ -47,6 +47,13 @@ class Judged(NamedTuple):
     away: Floats | None = None  # (N, S) mean distance from what was expected, scaled units
 
 
+class Explained(NamedTuple):
+    """Where a score comes from."""
+
+    shares: list[float]  # (F,), sum 1
+    expected: list[float]  # (F,) at the window's last step, in units, as the other sensors say
+
+
 class Fits(NamedTuple):
     """What was learned of the assets that N windows are from."""
 
@@ -120,9 +127,7 @@ class Model:
         statistics, which know no expectation, do without.
         """
         actual = windows[:, -1].copy()
-        center = self._center
-        if fits is not None:
-            center = (self._center + fits.shift * self._spread)[:, None]
+        center = self._center_of(fits)
         scaled = scale(windows, center, self._spread)
         recon = self._reconstruct(scaled)
         if recon is None:
@@ -135,6 +140,31 @@ class Model:
         expected = recon[:, -1] * self._spread + center[:, 0]
         score = scores.score / fits.factor
         return Judged(score, scores.shares, expected, actual, self._away(scaled, recon))
+
+    def explain(self, window: Floats, fits: Fits | None = None) -> Explained | None:
+        """Say where the score of one ``window`` (T, F) comes from, better than `judge`.
+
+        None without the model.  Dearer than a score; see `blame`.
+        """
+        center = self._center_of(fits)
+        scaled = scale(window[None], center, self._spread)
+        recon = self._reconstruct(scaled)
+        if recon is None or self.interpreter is None:
+            return None
+        try:
+            found = self._scorer.blame(scaled[0], recon[0], self.interpreter.reconstruct)
+        except ModelError as error:
+            self._lapse(error)
+            return None
+        expected = found.expected * self._spread + center.reshape(-1)
+        return Explained(found.shares.tolist(), expected.tolist())
+
+    def _center_of(self, fits: Fits | None) -> Floats:
+        """Return the levels that windows are scaled by."""
+        if fits is None:
+            return self._center
+        shifted: Floats = (self._center + fits.shift * self._spread)[:, None]
+        return shifted
 
     def _away(self, scaled: Floats, recon: Floats) -> Floats:
         """Return how far the judged rows are from what is usual, on average: (N, S)."""
@@ -150,11 +180,15 @@ class Model:
         try:
             recon = self.interpreter.reconstruct(scaled)
         except ModelError as error:
-            self.degraded = self.lapsed = f"model failed: {error}"
-            self.interpreter = None
+            self._lapse(error)
             return None
         self.degraded = None
         return recon
+
+    def _lapse(self, error: ModelError) -> None:
+        """Let plain statistics score from now on."""
+        self.degraded = self.lapsed = f"model failed: {error}"
+        self.interpreter = None
 
 
 Guard = Callable[[Callable[[], Reconstructor]], Reconstructor]

@@ -10,16 +10,18 @@ array([0.4])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from offbeat_edge.detector import Detector, DetectorSpec, Scores
+from offbeat_edge import blame
+from offbeat_edge.detector import Detector, DetectorSpec, Scores, scored_columns, shares_of
 from offbeat_edge.shape import Shapes, ShapeSpec
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from offbeat_edge.blame import Reconstruct
     from offbeat_edge.schema import SensorSpec
 
     Floats = NDArray[np.float64]
@@ -41,6 +43,13 @@ class Rules(Protocol):
         """Known shapes, where there are any."""
 
 
+class Blamed(NamedTuple):
+    """Whom a score comes from."""
+
+    shares: Floats  # (F,) >= 0, sum 1
+    expected: Floats  # (F,) scaled: of each sensor at the last step, as the others say
+
+
 class Scorer:
     """Scores windows.
 
@@ -52,6 +61,7 @@ class Scorer:
     def __init__(self, rules: Rules, sensors: tuple[SensorSpec, ...]) -> None:
         self._detector = Detector(rules.detector, sensors, threshold=rules.threshold)
         self._shapes = None if rules.shape is None else Shapes(rules.shape, sensors)
+        self._scored = scored_columns(sensors).tolist()
 
     def score(self, windows: Floats, recon: Floats) -> Scores:
         """Score ``windows`` (N, T, F) against ``recon`` (N, T, F), both scaled."""
@@ -59,6 +69,32 @@ class Scorer:
         if self._shapes is None:
             return scores
         return louder(scores, self._shapes.score(windows))
+
+    def blame(self, window: Floats, recon: Floats, reconstruct: Reconstruct) -> Blamed:
+        """Say from which sensors one score comes, by what is left of it without each.
+
+        Where a shape is louder, which each sensor draws by itself, or nothing
+        vanishes, that is what `score` and ``recon`` say.
+
+        Parameters
+        ----------
+        window, recon : (T, F) scaled.
+        reconstruct : the model that made ``recon``.
+        """
+        scores = self._detector.score(window[None], recon[None])
+        loudest = self.score(window[None], recon[None])
+        plain = Blamed(loudest.shares[0], recon[-1])
+        if loudest.score[0] > scores.score[0]:
+            return plain
+        order = sorted(self._scored, key=lambda column: (-plain.shares[column], column))
+        suspects = np.array(order[: blame.SUSPECTS])
+        windows, recons = blame.drawn(window, recon, suspects, reconstruct)
+        parts = blame.parts(scores.raw, self._detector.score(windows, recons).raw)
+        if not parts.any():
+            return plain
+        expected = recon[-1].copy()
+        expected[suspects] = recons[np.arange(len(suspects)), -1, suspects]
+        return Blamed(shares_of(parts[None], suspects, len(expected))[0], expected)
 
 
 def louder(a: Scores, b: Scores) -> Scores:

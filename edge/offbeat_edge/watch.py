@@ -11,9 +11,12 @@ import math
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from offbeat_edge import alert
+import numpy as np
+
+from offbeat_edge import alert, telling
 from offbeat_edge.adaptation import adapter_of
 from offbeat_edge.alertbook import AlertBook, Moment
+from offbeat_edge.model import Fits
 from offbeat_edge.observed import Observed
 from offbeat_edge.pace import Pace
 from offbeat_edge.refusal import dropped
@@ -21,22 +24,24 @@ from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
     AlertRule,
     AssetState,
-    Contribution,
     Kind,
     Reject,
     ScoreRecord,
     iso,
 )
 from offbeat_edge.sensorcheck import SensorCheck
+from offbeat_edge.telling import Told
 from offbeat_edge.watchstate import WatchState
 from offbeat_edge.window import Aligner, Ring, Row
 
 if TYPE_CHECKING:
-    from offbeat_edge.alertbook import Teller
+    from collections.abc import Sequence
+
+    from offbeat_edge.alertbook import Tell, Teller
     from offbeat_edge.control import Feedback, Maintenance
     from offbeat_edge.model import Model
     from offbeat_edge.outputs import Outputs, Verdict
-    from offbeat_edge.schema import Reason, Sample, State
+    from offbeat_edge.schema import Contribution, Reason, Sample, State
     from offbeat_edge.upkeep import Upkeep
     from offbeat_edge.window import Floats
 
@@ -144,20 +149,20 @@ class Watch:
     def _settle_score(self, verdict: Verdict, due: Due, out: Outputs) -> None:
         time_ms = due.row.step * self.aligner.period_ms
         self.scored_ms, self.score = time_ms, verdict.score
-        contributions = self._contributions(verdict)
+        shown = self._explain(verdict, due) if self.book.teller.thorough else verdict
         out.scores.append(
             ScoreRecord(
                 asset=self.asset,
                 time=iso(time_ms),
                 time_ms=time_ms,
                 score=verdict.score,
-                contributions=contributions,
+                contributions=self._contributions(shown),
             )
         )
-        effective = 0.0 if self._explained(verdict) else verdict.score
-        moment = Moment(time_ms, effective, contributions, due.window)
+        effective = 0.0 if self._excused(verdict) else verdict.score
+        moment = Moment(time_ms, effective, due.window)
         was_open = self.book.open_alert("anomaly")
-        self._advance("anomaly", moment, self._anomaly_told(moment), out)
+        self._advance("anomaly", moment, lambda: self._anomaly_told(verdict, due), out)
         if "anomaly" not in self.book.resting:
             opened = was_open is None and self.book.open_alert("anomaly") is not None
             spec = self.model.manifest.model
@@ -182,49 +187,35 @@ class Watch:
             return
         if life.hushed_ms is not None and set(self.faults) - set(before):
             alert.lift(life)  # what people judged was another sensor
-        moment = self._fault_moment(row, time_ms, self.faults or before)
-        told = f"{self.asset}: sensor fault: {_listed(self.faults)}"
-        self._advance("sensor_fault", moment, told, out)
+        moment = Moment(time_ms, FAULT_SCORE if self.faults else 0.0)
+        readings = {name: self._reading(row, name) for name in self.faults or before}
+        told = telling.of_fault(self.asset, self.faults, readings)
+        self._advance("sensor_fault", moment, lambda: told, out)
         if was_open and set(self.faults) - set(before):
             self.book.update("sensor_fault", moment, told, out.events)
 
-    def _fault_moment(self, row: Row, time_ms: int, named: dict[str, str]) -> Moment:
-        contributions = tuple(
-            Contribution(sensor=name, share=1.0 / len(named), actual=self._reading(row, name))
-            for name in sorted(named)
-        )
-        return Moment(time_ms, FAULT_SCORE if self.faults else 0.0, contributions)
+    def _anomaly_told(self, verdict: Verdict, due: Due) -> Told:
+        clear = self._explain(verdict, due) if self.named else verdict
+        return telling.of_anomaly(self.asset, verdict.score, self._contributions(clear))
 
-    def _anomaly_told(self, moment: Moment) -> str:
-        told = f"{self.asset}: {moment.score:.1f} times the threshold"
-        if not moment.contributions:
-            return told
-        top = moment.contributions[0]
-        told += f", most from {top.sensor}"
-        if top.expected is None or top.actual is None:
-            return told
-        return f"{told} ({top.actual:.4g}, expected {top.expected:.4g})"
+    def _explain(self, verdict: Verdict, due: Due) -> Verdict:
+        """Say where a score comes from as well as can be said."""
+        if due.window is None or verdict.expected is None:  # plain statistics know no better
+            return verdict
+        found = self.model.explain(due.window, fits_of([self], self.model))
+        return verdict if found is None else verdict._replace(**found._asdict())
+
+    def _contributions(self, verdict: Verdict) -> tuple[Contribution, ...]:
+        return telling.contributions(self.model.names, verdict, most=self.named)
 
     def _reading(self, row: Row, name: str) -> float | None:
         value = row.values[self.model.index[name]]
         return value if value == value else None  # noqa: PLR0124 - NaN has no JSON
 
-    def _explained(self, verdict: Verdict) -> bool:
+    def _excused(self, verdict: Verdict) -> bool:
         """Tell whether faulty sensors account for most of a score."""
         guilty = self.check.guilty()
         return sum(verdict.shares[self.model.index[n]] for n in guilty) >= EXPLAINED_SHARE
-
-    def _contributions(self, verdict: Verdict) -> tuple[Contribution, ...]:
-        order = sorted(range(len(verdict.shares)), key=lambda i: (-verdict.shares[i], i))
-        return tuple(
-            Contribution(
-                sensor=self.model.names[i],
-                share=verdict.shares[i],
-                expected=None if verdict.expected is None else verdict.expected[i],
-                actual=verdict.actual[i],
-            )
-            for i in order[: self.named]
-        )
 
     # -- silence
 
@@ -267,7 +258,7 @@ class Watch:
         life = self.book.lives["stale"]
         # of one silence people may end several alerts: each has a start of its own
         time_ms = max(newest_ms, self.stale_ms + 1 if life.start_ms is None else self.stale_ms)
-        self._advance("stale", Moment(time_ms, score, ()), told, out)
+        self._advance("stale", Moment(time_ms, score), lambda: Told(told), out)
         self.stale_ms = self.stale_ms if life.start_ms is None else life.start_ms
         self._settle_state(newest_ms, out)
 
@@ -288,7 +279,7 @@ class Watch:
         for kind, life in self.book.lives.items():
             if life.start_ms is None or not self._is_meant(kind, feedback):
                 continue
-            moment = Moment(self._now(kind), self.score or 0.0, ())
+            moment = Moment(self._now(kind), self.score or 0.0)
             self.book.judge(kind, self._rules[kind], moment, feedback.verdict, out.events)
             self._settle_state(moment.time_ms, out)
 
@@ -359,11 +350,11 @@ class Watch:
                 self._end(kind, time_ms, "maintenance", out)
 
     def _end(self, kind: Kind, time_ms: int, reason: Reason, out: Outputs) -> None:
-        moment = Moment(time_ms, self.score or 0.0, ())
+        moment = Moment(time_ms, self.score or 0.0)
         self.book.end(kind, self._rules[kind], moment, reason, out.events)
 
-    def _advance(self, kind: Kind, moment: Moment, told: str, out: Outputs) -> None:
-        self.book.advance(kind, self._rules[kind], moment, told, out.events)
+    def _advance(self, kind: Kind, moment: Moment, tell: Tell, out: Outputs) -> None:
+        self.book.advance(kind, self._rules[kind], moment, tell, out.events)
 
     # -- states
 
@@ -483,10 +474,14 @@ def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:
     return model.names, spec.period_ms, spec.window
 
 
+def fits_of(watches: Sequence[Watch], model: Model) -> Fits | None:
+    """Return what was learned of the assets of some windows; None: nothing ever is."""
+    if not model.warmup_ms:
+        return None
+    adapters = [watch.adapter for watch in watches if watch.adapter is not None]
+    return Fits(np.array([a.shift for a in adapters]), np.array([a.factor for a in adapters]))
+
+
 def no_sensor(asset: str, model: Model) -> Reject:
     """Return why a sample without any of the model's sensors is of no use."""
     return dropped("no_sensor", f"{asset}: expected any of {', '.join(model.names[:8])}")
-
-
-def _listed(faults: dict[str, str]) -> str:
-    return ", ".join(f"{name} {why}" for name, why in sorted(faults.items()))

@@ -159,15 +159,22 @@ def _run(
             f"expected samples of {first.asset} from {iso(start)} to {iso(end)}, got none", got=0
         )
     stream = samples(first.asset, rows.times, rows.matrix, rows.sensors)
-    return run_again(stream, model, site=first.site, gateway=first.gateway)
+    return run_again(stream, model, site=first.site, gateway=first.gateway, thorough=True)
 
 
 def run_again(
-    stream: Iterator[Sample], model: Model, *, site: str, gateway: str
+    stream: Iterator[Sample], model: Model, *, site: str, gateway: str, thorough: bool = False
 ) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
-    """Feed a fresh engine; return scores with every sensor named, and events by id."""
+    """Feed a fresh engine; return scores with every sensor named, and events by id.
+
+    ``thorough`` explains every score as an event is explained.
+    """
     engine = Engine(
-        site=site, gateway=gateway, route=lambda _: model, contributions=len(model.names)
+        site=site,
+        gateway=gateway,
+        route=lambda _: model,
+        contributions=len(model.names),
+        thorough=thorough,
     )
     scores: list[ScoreRecord] = []
     told: dict[str, AlertEvent] = {}
