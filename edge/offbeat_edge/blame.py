@@ -60,6 +60,7 @@ def drawn(
     recons = np.repeat(recon[None], len(suspects), axis=0)
     rows = np.arange(len(suspects))
     for _ in range(ROUNDS):
+        windows = windows.copy()  # what runs the model may have kept the last ones
         taken = windows[rows, :, suspects]
         windows[rows, :, suspects] = taken + REACH * (recons[rows, :, suspects] - taken)
         recons = reconstruct(windows)

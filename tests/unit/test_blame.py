@@ -136,6 +136,22 @@ def test_of_many_sensors_only_the_likeliest_are_tried() -> None:
     assert model.windows == 1 + blame.SUSPECTS * blame.ROUNDS
 
 
+def test_windows_that_were_run_are_left_as_they_were() -> None:
+    """What runs a model may keep them, as a replay at several thresholds does."""
+
+    class Keeps(Together):
+        kept: list[tuple[Floats, Floats]] = []  # noqa: RUF012 - of this one test
+
+        def reconstruct(self, windows: Floats) -> Floats:
+            self.kept.append((windows, windows.copy()))
+            return super().reconstruct(windows)
+
+    model = Keeps(LEADER)
+    blamed(scorer(3), model, np.eye(STEPS, 3))
+    assert len(model.kept) == 1 + blame.ROUNDS
+    assert all(np.array_equal(was, now) for was, now in model.kept)
+
+
 def test_a_window_without_a_residual_is_shared_evenly() -> None:
     found, _ = blamed(scorer(3), Together(LEADER), np.zeros((STEPS, 3)))
     assert found.tolist() == [1 / 3] * 3
