@@ -41,6 +41,7 @@ class Moment(NamedTuple):
     time_ms: int
     score: float
     window: Floats | None = None  # (T, F) in the sensors' units: what was judged
+    threshold: float = 1.0  # that the score is in units of, in the bundle's
 
 
 def window_digest(window: Floats) -> str:
@@ -153,6 +154,7 @@ class AlertBook:
             contributions=told.contributions,
             window=None if moment.window is None else window_digest(moment.window),
             model=self.model,
+            threshold=moment.threshold,
         )
 
 

@@ -20,11 +20,12 @@ import msgspec
 from offbeat_edge import __version__, canonical
 from offbeat_edge.detector import DetectorSpec, FallbackSpec
 from offbeat_edge.errors import BundleError
+from offbeat_edge.follow import FollowSpec
 from offbeat_edge.manifest_check import problems
 from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, Runtime, SensorSpec
 from offbeat_edge.shape import ShapeSpec
 
-SCHEMA = "1.1"  # 1.1: shape, sensors' sentinels
+SCHEMA = "1.2"  # 1.1: shape, sensors' sentinels; 1.2: follow
 MANIFEST_MAX = 4 * 1024 * 1024  # bytes
 
 
@@ -51,6 +52,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     fallback: FallbackSpec
     threshold: float  # the raw score that becomes 1.0
     shape: ShapeSpec | None = None  # since 1.1
+    follow: FollowSpec | None = None  # since 1.2
     epsilon: float  # score units: how far a runtime not listed may be off
     calibration: dict[str, object]  # where the threshold comes from
     alert: AlertRule

@@ -17,7 +17,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 SCHEMA = "1.0"
-ALERT_SCHEMA = "1.2"  # 1.1: ``reason``; 1.2: ``window``
+ALERT_SCHEMA = "1.3"  # 1.1: ``reason``; 1.2: ``window``; 1.3: ``threshold``
+SCORE_SCHEMA = "1.1"  # ``threshold``
 STATE_SCHEMA = "1.1"  # ``adaptation``
 
 Kind = Literal["anomaly", "sensor_fault", "stale"]
@@ -111,6 +112,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     window: str | None = None  # SHA-256 of the judged window's values, hex; of an anomaly
     reason: Reason | None = None  # what ended it, if not its own score
     resent: bool = False  # set on the wire when it waited in the spool
+    threshold: float = 1.0  # what a score of 1.0 stands for, in the bundle's thresholds
 
 
 class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,12 +141,13 @@ class AssetState(msgspec.Struct, frozen=True, kw_only=True):
 class ScoreRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Published on ``…/asset/<asset>/score`` when enabled."""
 
-    schema: str = SCHEMA
+    schema: str = SCORE_SCHEMA
     asset: str
     time: str
     time_ms: int
     score: float
     contributions: tuple[Contribution, ...] = ()
+    threshold: float = 1.0  # what 1.0 stands for, in the bundle's thresholds
 
 
 # ---------------------------------------------------------------- the bundle

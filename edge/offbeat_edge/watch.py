@@ -16,6 +16,7 @@ import numpy as np
 from offbeat_edge import alert, telling
 from offbeat_edge.adaptation import adapter_of
 from offbeat_edge.alertbook import AlertBook, Moment
+from offbeat_edge.follow import follower_of
 from offbeat_edge.model import Fits
 from offbeat_edge.observed import Observed
 from offbeat_edge.pace import Pace
@@ -91,6 +92,7 @@ class Watch:
         self.observed = Observed()
         self.pace = Pace()
         self.adapter = adapter_of(model.manifest, model.warmup_ms)
+        self.follower = follower_of(model.manifest)
         self._rules: dict[Kind, AlertRule] = {
             "anomaly": model.rule,
             "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
@@ -148,25 +150,39 @@ class Watch:
 
     def _settle_score(self, verdict: Verdict, due: Due, out: Outputs) -> None:
         time_ms = due.row.step * self.aligner.period_ms
-        self.scored_ms, self.score = time_ms, verdict.score
+        threshold = self._threshold(due.row.step, verdict)
+        score = verdict.score / threshold
+        self.scored_ms, self.score = time_ms, score
         shown = self._explain(verdict, due) if self.book.teller.thorough else verdict
         out.scores.append(
             ScoreRecord(
                 asset=self.asset,
                 time=iso(time_ms),
                 time_ms=time_ms,
-                score=verdict.score,
+                score=score,
                 contributions=self._contributions(shown),
+                threshold=threshold,
             )
         )
-        effective = 0.0 if self._excused(verdict) else verdict.score
-        moment = Moment(time_ms, effective, due.window)
+        effective = 0.0 if self._excused(verdict) else score
+        moment = Moment(time_ms, effective, due.window, threshold)
         was_open = self.book.open_alert("anomaly")
-        self._advance("anomaly", moment, lambda: self._anomaly_told(verdict, due), out)
+        self._advance("anomaly", moment, lambda: self._anomaly_told(score, verdict, due), out)
         if "anomaly" not in self.book.resting:
             opened = was_open is None and self.book.open_alert("anomaly") is not None
             spec = self.model.manifest.model
             self.observed += Observed(spec.stride * spec.period_ms, int(opened), assets=0)
+
+    def _threshold(self, step: int, verdict: Verdict) -> float:
+        """Return the threshold in force, in units of the bundle's, and let it follow."""
+        if self.follower is None:
+            return 1.0
+        confirmed = self.book.lives["anomaly"].verdict == "confirmed"
+        return self.follower.take(step, verdict.score, learn=self._is_sound() and not confirmed)
+
+    def _is_sound(self) -> bool:
+        """Tell whether scores are the machine's own: no faulty sensor, no maintenance."""
+        return not (self.faults or self.check.guilty() or self.book.resting)
 
     def _learn(self, verdict: Verdict) -> bool:
         """Let a window be learned, if the warm-up is on and it may be taken for normal."""
@@ -175,8 +191,7 @@ class Watch:
         life = self.book.lives["anomaly"]
         calm = verdict.score <= 1.0 and life.start_ms is None
         vouched = life.hushed_ms is not None  # people said that this is normal
-        sound = not (self.faults or self.check.guilty() or self.book.resting)
-        normal = sound and (calm or vouched)
+        normal = self._is_sound() and (calm or vouched)
         return self.adapter.take(verdict.away, verdict.score, learnable=normal)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
@@ -194,9 +209,9 @@ class Watch:
         if was_open and set(self.faults) - set(before):
             self.book.update("sensor_fault", moment, told, out.events)
 
-    def _anomaly_told(self, verdict: Verdict, due: Due) -> Told:
+    def _anomaly_told(self, score: float, verdict: Verdict, due: Due) -> Told:
         clear = self._explain(verdict, due) if self.named else verdict
-        return telling.of_anomaly(self.asset, verdict.score, self._contributions(clear))
+        return telling.of_anomaly(self.asset, score, self._contributions(clear))
 
     def _explain(self, verdict: Verdict, due: Due) -> Verdict:
         """Say where a score comes from as well as can be said."""
@@ -286,6 +301,7 @@ class Watch:
     def recalibrate(self, out: Outputs) -> None:
         """Forget what was learned, and begin anew."""
         self.adapter = adapter_of(self.model.manifest, self.model.warmup_ms)
+        self.follower = follower_of(self.model.manifest)
         self._settle_state(self.settled_ms or 0, out)
 
     def retire(self, out: Outputs) -> None:
@@ -305,7 +321,8 @@ class Watch:
                 self._end(kind, self._now(kind), "model_changed", out)
             state.lives = {}
         if model.digest != self.model.digest:
-            state.observed, state.adaptation = Observed(), None  # those of another bundle
+            # those of another bundle
+            state.observed, state.adaptation, state.followed = Observed(), None, None
         if _shape(model) == _shape(self.model):
             state.bundle = model.digest
         teller = self.book.teller
@@ -436,6 +453,7 @@ class Watch:
             pace=self.pace,
             observed=self.observed,
             adaptation=None if self.adapter is None else self.adapter.state,
+            followed=None if self.follower is None else self.follower.state,
         )
 
     def load(self, state: WatchState) -> None:
@@ -466,6 +484,8 @@ class Watch:
         self.observed = state.observed
         if self.adapter is not None and state.adaptation is not None:
             self.adapter.restore(state.adaptation)
+        if self.follower is not None and state.followed is not None:
+            self.follower.restore(state.followed)
 
 
 def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:

@@ -12,6 +12,7 @@ import msgspec
 
 from offbeat_edge.adaptation import AdapterState
 from offbeat_edge.alert import Lifecycle
+from offbeat_edge.follow import Followed
 from offbeat_edge.observed import Observed
 from offbeat_edge.pace import Pace
 from offbeat_edge.schema import MAX_EVENT_MS, AssetState, EventMs
@@ -39,3 +40,4 @@ class WatchState(msgspec.Struct):
     observed: Observed = Observed()
     adaptation: AdapterState | None = None
     pace: Pace = msgspec.field(default_factory=Pace)
+    followed: Followed | None = None

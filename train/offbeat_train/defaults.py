@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from offbeat_edge.follow import FollowSpec
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -36,6 +38,7 @@ LSTM_STEPS = 12  # the recurrence is at most this long; patches do the rest
 STRIDES = 8  # windows overlap this often
 JUDGED = 0.5  # share of the window, at its end, whose residuals count
 UNITS, LATENT = 32, 16
+FOLLOW = FollowSpec(windows=32, factor=1.5, most=2.0)  # how a threshold follows its asset
 ENERGY = 0.95  # of the windows' variance that the linear path keeps ...
 MOST_COMPONENTS = 128  # ... with no more numbers than this
 INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust

@@ -140,7 +140,8 @@ def lead_ms(manifest: Manifest) -> int:
     """Return how far before an alert its state reaches back, with room to spare."""
     spec, rule = manifest.model, manifest.alert
     stuck = max((sensor.stuck_steps or 0 for sensor in manifest.sensors), default=0)
-    steps = LEAD_WINDOWS * spec.window + LEAD_STUCK * stuck
+    followed = 0 if manifest.follow is None else manifest.follow.windows + 1
+    steps = (LEAD_WINDOWS + followed) * spec.window + LEAD_STUCK * stuck
     held = spec.hold_ms + rule.min_duration_ms + rule.clear_ms + rule.cooldown_ms
     return max(LEAD_MIN_MS, steps * spec.period_ms + 2 * held)
 

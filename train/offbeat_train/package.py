@@ -21,6 +21,7 @@ from offbeat_edge.manifest import Manifest, RuntimeCheck
 from offbeat_edge.schema import AlertRule, Lineage, ModelSpec
 from offbeat_edge.scorer import Scorer
 from offbeat_train.compare import FAULTS
+from offbeat_train.defaults import FOLLOW
 from offbeat_train.errors import ExportError
 from offbeat_train.retrain.drift import reference
 
@@ -92,6 +93,7 @@ def describe(
         fallback=calibration.fallback,
         threshold=calibration.threshold,
         shape=calibration.shape,
+        follow=FOLLOW,
         epsilon=answers.epsilon,
         calibration=about,
         # Two windows in a row open an alert; a window of calm ends it.
