@@ -16,6 +16,7 @@ A sufficient file::
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import tomllib
@@ -85,6 +86,10 @@ class Mqtt(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str = ""
     key_file: str = ""
     receive_maximum: Count = 1000  # unacknowledged messages, MQTT 5
+    share: Annotated[
+        str,
+        Meta(pattern=r"\A[A-Za-z0-9_.-]{0,64}\Z", description="up to 64 of A-Z a-z 0-9 _ . -"),
+    ] = ""  # group of $share, with --shards, at a broker that hashes by topic
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -340,6 +345,20 @@ def _check(config: Config, reader: Reader) -> None:
         reader.problem("homeassistant.discovery", got)
     check_mqtt(config.mqtt, reader)
     check_sources(config.sources, reader)
+    if config.mqtt.share:
+        _check_share(config.sources, reader)
+
+
+def _check_share(sources: tuple[Source, ...], reader: Reader) -> None:
+    """Refuse what a broker's hash of topics would spread over several shards."""
+    if len(sources) > 1:
+        problem = f"expected one [[source]], so that an asset has one topic, got {len(sources)}"
+        reader.problem("mqtt.share", problem)
+    for source in sources:
+        with contextlib.suppress(ValueError):  # has its problem already
+            if "+" in Template.parse(source.topic).of_asset("asset"):
+                problem = f"expected one topic for each asset, got {source.topic!r}: an asset's"
+                reader.problem("mqtt.share", f"{problem} topics would come to several shards")
 
 
 def check_mqtt(mqtt: Mqtt, reader: Reader) -> None:
@@ -348,6 +367,8 @@ def check_mqtt(mqtt: Mqtt, reader: Reader) -> None:
         reader.problem("mqtt", "expected cert_file and key_file together, got one of them")
     if mqtt.password_file and not mqtt.username:
         reader.problem("mqtt.username", "expected a name beside password_file, got nothing")
+    if mqtt.share and mqtt.protocol == "3.1.1":
+        reader.problem("mqtt.share", "expected MQTT 5, which has shared subscriptions, got 3.1.1")
 
 
 def check_sources(sources: tuple[Source, ...], reader: Reader) -> None:

@@ -89,6 +89,12 @@ class Recalibrate(Said, frozen=True, kw_only=True, tag="recalibrate"):
     asset: Asset
 
 
+class Release(Said, frozen=True, kw_only=True, tag="release"):
+    """The asset comes to another shard from now on; here it is forgotten."""
+
+    asset: Asset
+
+
 class Swap(Said, frozen=True, kw_only=True, tag="swap"):
     """The assets of one ``[[model]]`` are judged by another bundle from now on.
 
@@ -101,7 +107,7 @@ class Swap(Said, frozen=True, kw_only=True, tag="swap"):
     fallback: bool = False
 
 
-Control = Maintenance | Feedback | Rename | Recalibrate | Swap
+Control = Maintenance | Feedback | Rename | Recalibrate | Release | Swap
 
 
 class Logged(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from offbeat_edge.outputs import Outputs
     from offbeat_edge.payload.decoder import Decoder
     from offbeat_edge.schema import Sample
+    from offbeat_edge.shards.siblings import Siblings
     from offbeat_edge.store import OutboxSize
     from offbeat_edge.supervise.models import Models
     from offbeat_edge.supervise.probe import Probe
@@ -76,6 +77,7 @@ class Parts(NamedTuple):
     metrics: Exporter | None = None  # for Prometheus
     chores: Sequence[Callable[[], None]] = ()  # what else to look after, now and then
     delivery: Delivery | None = None
+    siblings: Siblings | None = None  # where the broker shares the assets out
 
 
 class Delivery(Protocol):
@@ -157,6 +159,7 @@ class Daemon:
             messages = self._parts.link.poll(self._patience())
             self._let_silence_pass()
             self._take(self._sift(messages))
+            self._let_go()
             if self._commit_due():
                 self._commit()
             self._publish()
@@ -359,7 +362,16 @@ class Daemon:
     def _sift(self, messages: list[Message]) -> Sequence[Message]:
         """Let those who look for a word of their own have it; return the rest."""
         rest = self._parts.probe.sift(messages)
-        return rest if self._parts.discovery is None else self._parts.discovery.sift(rest)
+        for other in (self._parts.discovery, self._parts.siblings):
+            rest = rest if other is None else other.sift(rest)
+        return rest
+
+    def _let_go(self) -> None:
+        """Forget the assets that another shard has now."""
+        siblings = self._parts.siblings
+        for release in siblings.moved() if siblings is not None else ():
+            self._tell(self._parts.durable.control(release))
+            self._parts.states.clear([release.asset])
 
     def _change_models(self) -> None:
         """Let swaps that are due take effect; forget bundles that no journal names."""
@@ -419,6 +431,7 @@ class Daemon:
         reasons += [f"broker: probe: {probe}"] if (probe := self._parts.probe.problem) else []
         reasons += [f"proof: {proof}"] if (proof := self._parts.watchdog.problem) else []
         reasons += self._parts.delivery.problems if self._parts.delivery else []
+        reasons += self._parts.siblings.problems if self._parts.siblings else []
         reasons += [f"alert refused: {outbox.refused}"] if outbox.refused else []
         lost_at = link.session_lost_at
         if lost_at is not None and self._now() - lost_at < SESSION_LOST_S:

@@ -17,7 +17,7 @@ import numpy as np
 
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
-from offbeat_edge.control import Feedback, Maintenance, Recalibrate, Rename, Swap
+from offbeat_edge.control import Feedback, Maintenance, Recalibrate, Release, Rename, Swap
 from offbeat_edge.observed import Observed
 from offbeat_edge.outputs import Outputs, Verdict
 from offbeat_edge.refusal import dropped
@@ -101,7 +101,7 @@ class Engine:
         self._fleet = fleet
         self.watches: dict[str, Watch] = {}  # of watched assets only: names are cheap to invent
         self.upkeep: dict[str, Upkeep] = {}  # also of assets not heard of yet
-        self.gone: dict[str, str] = {}  # names that assets once had → their new ones
+        self.gone: dict[str, str] = {}  # names no more in use → their new ones
         self._heard: dict[str, None] = {}  # in the order they came
         self._schedule = Schedule()  # of replays
         self.counters = {"samples": 0, "rows": 0, "windows": 0, "events": 0}
@@ -286,6 +286,9 @@ class Engine:
             watch.recalibrate(out)
         elif isinstance(control, Rename) and watch is not None:
             self._rename(watch, control.to, out)
+        elif isinstance(control, Release) and watch is not None:
+            watch.retire("moved", out)
+            self._forget(watch.asset, "")
 
     def _plan(self, control: Maintenance, out: Outputs) -> None:
         watch = self.watches.get(control.asset)
@@ -307,12 +310,16 @@ class Engine:
         model = self.route(to)
         if model is None or to in self.watches:
             return
-        watch.retire(out)
-        old = self.watches.pop(watch.asset).asset
-        self.upkeep[to] = self.upkeep.pop(old)
+        watch.retire("renamed", out)
+        self.upkeep[to] = self.upkeep.pop(watch.asset)
         heir = self._watch(to, model)
         heir.inherit(watch.dump(), out)
-        self.gone[old] = to
+        self._forget(watch.asset, to)
+
+    def _forget(self, asset: str, to: str) -> None:
+        """Watch an asset no more; its state at the broker is to be cleared."""
+        del self.watches[asset]
+        self.gone[asset] = to
         if len(self.gone) > MAX_GONE:
             del self.gone[next(iter(self.gone))]
 

@@ -18,6 +18,7 @@ from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.notify import Notifier
 from offbeat_edge.outbox import Outbox
 from offbeat_edge.payload.decoder import Decoder
+from offbeat_edge.shards import worker
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard, config_of, die_with_parent, follow
 from offbeat_edge.supervise.crashes import Crashes
 from offbeat_edge.supervise.models import Models, Tools
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
     from offbeat_edge.shards.gateway import Gateway
+    from offbeat_edge.shards.siblings import Siblings
 
 TRIALS = "trials"  # bundles whose golden windows reproduced here
 SHELF = "bundles"  # those that ran here
@@ -86,7 +88,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     With ``drain`` it wants no more samples, takes what the broker has kept
     for it, publishes what waits, and ends.
     """
-    gateway_folder = Path(config.gateway.state_dir)
+    gateway, gateway_folder = config.gateway.id, Path(config.gateway.state_dir)
     if shard is not None:
         die_with_parent()
         config = config_of(config, shard)
@@ -94,8 +96,12 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
     topics = Topics(config.gateway.id)
     always = {topics.probe: 0, **commands.filters(topics.root)}
     always |= {**_discovery_filters(config), **_delivery_filters(config, drain)}
-    # What the sources name belongs to all shards together: each asks for its own assets' topics.
-    sources = dial.filters(config.sources) if shard is None else []
+    shares = shard if config.mqtt.share and not drain else None  # by the broker's hash
+    if shares is not None:
+        always |= worker.sibling_filters(gateway, shares)
+    sources = dial.filters(config.sources)
+    if shard is not None:
+        sources = worker.sources(config, shard, gateway_folder)
     link = dial.link(
         config.mqtt,
         filters=(always if drain else {**dict(sources), **always}).items(),
@@ -105,7 +111,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         state=Path(config.gateway.state_dir),
     )
     chores: list[Callable[[], None]] = []
-    if shard is not None and not drain:
+    if shard is not None and shares is None and not drain:
         chores.append(follow(link=link, folder=gateway_folder, shard=shard, fixed=always, log=log))
     delivery = None
     if config.delivery.root and not drain:
@@ -116,10 +122,12 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
             models=models,
             link=link,
             topics=topics,
-            subscribe=_renewal(link, always, sources, setup.ROOT),
+            # what a shard asks for changes: its chore sees this change too
+            subscribe=_renewal(link, always, [] if chores else sources, setup.ROOT),
             log=log,
         )
     durable = _durable(config, models, topics, log)
+    states = States(link=link, topics=topics)
     decoder = Decoder(
         config.sources,
         max_payload_bytes=config.limits.max_payload_bytes,
@@ -133,7 +141,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         decoder=decoder,
         commands=commands.Commands(topics=topics, durable=durable),
         outbox=Outbox(durable=durable, link=link, log=log),
-        states=States(link=link, topics=topics),
+        states=states,
         scores=Scores(link=link, topics=topics) if config.publish.score else None,
         rejects=Rejects(link=link, topics=topics, per_minute=config.limits.errors_per_minute),
         topics=topics,
@@ -153,11 +161,18 @@ def build(config: Config, log: Log, *, shard: Shard | None = None, drain: bool =
         models=models,
         chores=chores,
         delivery=delivery,
+        siblings=None if shares is None else _siblings(gateway, shares, states),
     )
     daemon = Daemon(parts=parts, settings=_settings(config))
     if drain:
         chores.append(lambda: daemon.stop() if _dry(parts) else None)
     return daemon
+
+
+def _siblings(gateway: str, shard: Shard, states: States) -> Siblings:
+    from offbeat_edge.shards.siblings import Siblings  # noqa: PLC0415 - few brokers hash
+
+    return Siblings(gateway=gateway, shard=shard, since=states.since)
 
 
 def _rebirths(decoder: Decoder, link: Link, log: Log) -> Callable[[], None]:
@@ -218,7 +233,7 @@ def _renewal(
         for name in [name for name in always if name.startswith(root)]:
             del always[name]
         always.update(wanted)
-        if sources:  # a shard's chore sees the change by itself
+        if sources:
             link.subscribe_to({**dict(sources), **always}.items())
 
     return subscribe

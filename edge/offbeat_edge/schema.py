@@ -26,7 +26,7 @@ State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
 Stage = Literal["learning", "checking", "adapted", "refused"]
-Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "model_changed"]
+Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "moved", "model_changed"]
 MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
 EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
 

@@ -78,6 +78,11 @@ class States:
             if self._known.get(asset, True) is not None:
                 self._known[asset] = self._waiting[asset] = None
 
+    def since(self, asset: str) -> int | None:
+        """Return when an asset's present state began, ms of event time; None: it has none."""
+        state = self._known.get(asset)
+        return None if state is None else state.since_ms
+
     def drain(self) -> None:
         """Publish what waits, as far as the broker takes it."""
         if not self._link.connected:

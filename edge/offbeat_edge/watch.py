@@ -304,10 +304,10 @@ class Watch:
         self.follower = follower_of(self.model.manifest)
         self._settle_state(self.settled_ms or 0, out)
 
-    def retire(self, out: Outputs) -> None:
-        """End what is open: the asset has another name from now on."""
+    def retire(self, reason: Reason, out: Outputs) -> None:
+        """End what is open: the asset has another name from now on, or another place."""
         for kind in self.book.lives:
-            self._end(kind, self._now(kind), "renamed", out)
+            self._end(kind, self._now(kind), reason, out)
 
     def under(self, model: Model, out: Outputs) -> Watch:
         """Return what watches this asset under another model.

@@ -310,7 +310,11 @@ def test_every_reason_to_worry_stands_in_the_page_and_no_other(daemon: Daemon) -
     made.link.problems.update({"connect": "refused", "subscribe plant/+": "not authorized"})
     made.link.session_lost_at = time.monotonic()
     worries = ["delivery: timestamp.json is expired", "delivery of tiny: golden scores differ"]
-    daemon._parts = made._replace(delivery=SimpleNamespace(problems=worries))  # type: ignore[arg-type]  # noqa: SLF001
+    torn = SimpleNamespace(problems=["shards: p1 by turns here and at another shard"])
+    daemon._parts = made._replace(  # noqa: SLF001
+        delivery=SimpleNamespace(problems=worries),  # type: ignore[arg-type]
+        siblings=torn,  # type: ignore[arg-type]
+    )
     made.outbox.refused = "not authorized"
     made.watchdog.problem = "took 11.0 s"
     made.probe.lost = 1

@@ -40,10 +40,14 @@ class Hall:
     """A broker, a gateway of three shards, a listener and a player."""
 
     def __init__(
-        self, folder: Path, broker: Mosquitto, words: tuple[str, ...] = ("--shards", str(SHARDS))
+        self,
+        folder: Path,
+        broker: Mosquitto,
+        words: tuple[str, ...] = ("--shards", str(SHARDS)),
+        mqtt: str = "",
     ) -> None:
         self.site = Site(folder, broker.port)
-        text = self.site.path.read_text()
+        text = self.site.path.read_text().replace("[mqtt]\n", f"[mqtt]\n{mqtt}\n")
         known = f'bundle = "tiny.offbeat"\nassets = [{NAMED}, "late*"]'
         self.site.path.write_text(text.replace('bundle = "tiny.offbeat"', known))
         self.listener = Listener(broker.port)
@@ -110,6 +114,10 @@ def test_a_shard_that_dies_comes_back_and_loses_nothing(hall: Hall) -> None:
     expected = hall.site.replay(readings)
     hall.listener.wait_alerts(event.id for event in expected)
     assert hall.listener.alerts.keys() == {event.id for event in expected}
+    # the kept session is never asked to let go of its topics, not even for a moment
+    log = (hall.site.path.parent / "broker" / "mosquitto.log").read_text()
+    assert "Received PUBACK" in log
+    assert "Received UNSUBSCRIBE" not in log
 
 
 def test_an_asset_never_heard_of_is_found_and_watched_by_its_shard(hall: Hall) -> None:
@@ -184,3 +192,29 @@ def alive(pid: int) -> bool:
         return False
     with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123 - not a file of ours
         return file.read().split()[2] != "Z"
+
+
+def test_a_broker_that_deals_messages_out_in_turns_is_noticed(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """Mosquitto takes the shared subscriptions, and does not hash."""
+    hall = Hall(tmp_path, mosquitto, words=("--shards", "2"), mqtt='share = "halls"')
+    with closing(hall.player, hall.listener, hall.daemon):
+
+        def ready(shard: int) -> bool:
+            held = hall.held(shard, 2)
+            granted = hall.health(shard, 2).get("mqtt", {}).get("subscribed")
+            return "$share/halls/plant/+" in held and granted == len(held)
+
+        wait_for(lambda: all(map(ready, range(2))), "the shards to be subscribed")
+        seconds = itertools.count()
+
+        def told() -> bool:
+            body = {"ts": START_MS + next(seconds) * 1000, "flow": 10.0, "heat": 20.0}
+            payload = json.dumps(body).encode()
+            hall.player.play([Reading(f"plant/p{n}", payload) for n in range(3)])
+            reasons = [hall.health(n, 2).get("degraded", []) for n in range(2)]
+            return any("by turns here" in " ".join(told) for told in reasons)
+
+        wait_for(told, "the report")
+        assert all(row["assets"] is None for row in hall.shards())

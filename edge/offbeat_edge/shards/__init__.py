@@ -5,5 +5,6 @@ Rules: an asset belongs to one shard, by a stable hash of its name
 gateway id of its own (``worker``), and subscribes to exactly its own assets'
 topics (``register``); one listener at a low rate finds new assets
 (``finder``); a shard that dies or hangs is started again (``herd``); assets
-change their shard only by ``offbeat reshard`` (``handover``).
+change their shard only by ``offbeat reshard`` (``handover``).  With
+``mqtt.share`` a broker that hashes by topic decides instead (``siblings``).
 """

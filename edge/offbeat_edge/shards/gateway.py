@@ -42,7 +42,7 @@ class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
     """One shard, as the process above it knows it."""
 
     gateway: str
-    assets: int
+    assets: int | None  # None: the broker shares them out
     pid: int | None
     ready: bool
     starts: int
@@ -52,7 +52,7 @@ class ShardsReport(msgspec.Struct, frozen=True, kw_only=True):
     """``offbeat/<gateway>/shards``, retained."""
 
     schema: str = SCHEMA
-    assets: int
+    assets: int | None
     shards: list[ShardReport]
 
 
@@ -80,7 +80,9 @@ class Gateway:
             self._register.add(name, place)
         registers.save(self._folder, self._register)
         self._finder = Finder(config=config, register=self._register)
-        self._filters = [(name, 0) for name, _ in dial.filters(config.sources)]
+        self._hashed = bool(config.mqtt.share)
+        wanted = [] if self._hashed else dial.filters(config.sources)
+        self._filters = [(name, 0) for name, _ in wanted]
         self._listening = True
         self._link = dial.link(
             identity(config.mqtt, "finder"),
@@ -137,13 +139,15 @@ class Gateway:
             self._link.publish(self._topics.shards, payload, qos=1, retain=True)
 
     def _report(self) -> ShardsReport:
+        children = self._herd.children
+        if self._hashed:
+            rows = [_row(self._id, child, None) for child in children]
+            return ShardsReport(assets=None, shards=rows)
         counts = [0] * self._shards
         for asset in self._register.assets:
             counts[owner(asset, self._shards)] += 1
-        rows = zip(self._herd.children, counts, strict=True)
-        return ShardsReport(
-            assets=sum(counts), shards=[_row(self._id, child, count) for child, count in rows]
-        )
+        rows = [_row(self._id, *pair) for pair in zip(children, counts, strict=True)]
+        return ShardsReport(assets=sum(counts), shards=rows)
 
     def _feed(self, now: float) -> None:
         """Feed our own watchdog: by a loop that kills whoever does not prove its work."""
@@ -157,7 +161,7 @@ class Gateway:
             self._notifier.send("WATCHDOG=1")
 
 
-def _row(gateway: str, child: Child, assets: int) -> ShardReport:
+def _row(gateway: str, child: Child, assets: int | None) -> ShardReport:
     return ShardReport(
         gateway=f"{gateway}-{child.name}",
         assets=assets,

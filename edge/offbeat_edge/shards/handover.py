@@ -21,7 +21,7 @@ from offbeat_edge.errors import ConfigError, LinkError, StoreError
 from offbeat_edge.shards import register as registers
 from offbeat_edge.shards.finder import places
 from offbeat_edge.shards.split import assets, split
-from offbeat_edge.shards.worker import Shard, all_of, config_of
+from offbeat_edge.shards.worker import Shard, all_of, config_of, shared
 from offbeat_edge.store import FILE, Store
 from offbeat_edge.voice import Topics
 
@@ -127,7 +127,7 @@ def _subscribe(config: Config, register: Register, to: int, log: Log) -> None:
     """Let the broker keep for the new shards what comes from now on."""
     for shard in all_of(to):
         own = config_of(config, shard)
-        link = _link(own, register.part(shard.number, to), log)
+        link = _link(own, dict(shared(own)) or register.part(shard.number, to), log)
         _until(link, lambda: link.ready)  # noqa: B023 - used before the next link is made
         link.close(b"")
 

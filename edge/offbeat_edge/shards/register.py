@@ -6,7 +6,7 @@ known: its shard subscribes to it for as long as it is in the file.
 
 >>> register = Register({"plant/p1/+": Place("p1", 1), "plant/p2/+": Place("p2", 1)})
 >>> sorted(register.part(0, 2)) + sorted(register.part(1, 2))
-['plant/p2/+', 'plant/p1/+']
+['plant/p1/+', 'plant/p2/+']
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ by asset goes with the asset, all else goes to everyone.
 
 >>> old = msgspec.msgpack.encode({"schema": "1.0", "assets": {"p1": 1, "p2": 2}})
 >>> [sorted(assets(part)) for part in split([old], 2)]
-[['p2'], ['p1']]
+[[], ['p1', 'p2']]
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
+from offbeat_edge.dial import filters
 from offbeat_edge.errors import ConfigError, StoreError
 from offbeat_edge.shards import register as registers
-from offbeat_edge.topics import Template
+from offbeat_edge.topics import ROOT, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +82,10 @@ def config_of(config: Config, shard: Shard) -> Config:
             id=f"{config.gateway.id}-{shard.name}",
             state_dir=str(Path(config.gateway.state_dir) / shard.folder),
         ),
-        mqtt=identity(config.mqtt, shard.name),
+        mqtt=replace(
+            identity(config.mqtt, shard.name),
+            protocol="5" if config.mqtt.share else config.mqtt.protocol,
+        ),
         limits=replace(config.limits, spool_mb=max(1.0, config.limits.spool_mb / shard.of)),
     )
 
@@ -110,6 +114,39 @@ def check_sources(config: Config) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def sources(config: Config, shard: Shard, folder: Path) -> list[tuple[str, int]]:
+    """Return what a shard of the gateway in ``folder`` subscribes to for samples.
+
+    It must do so from its first word on: a session that the broker kept is
+    asked to let go of all that is not in it.  Raises StoreError.
+    """
+    part = registers.load(folder).part(shard.number, shard.of)
+    return shared(config) or list(part.items())
+
+
+def shared(config: Config) -> list[tuple[str, int]]:
+    """Return the subscriptions by which the broker shares the assets out; none without a group."""
+    group = config.mqtt.share
+    return (
+        [(f"$share/{group}/{name}", qos) for name, qos in filters(config.sources)] if group else []
+    )
+
+
+def siblings(gateway: str, shard: Shard) -> dict[str, str]:
+    """Return where the other shards speak of their assets → their names."""
+    others = [other.name for other in all_of(shard.of) if other != shard]
+    return {f"{ROOT}/{gateway}-{other}/asset": other for other in others}
+
+
+def sibling_filters(gateway: str, shard: Shard) -> dict[str, int]:
+    """Return what to subscribe to, to hear of the other shards' assets, filter → QoS.
+
+    >>> sibling_filters("gw1", Shard(0, 2))
+    {'offbeat/gw1-1of2/asset/+/state': 0}
+    """
+    return {f"{root}/+/state": 0 for root in siblings(gateway, shard)}
 
 
 def follow(
