@@ -179,9 +179,8 @@ class Link:
         session = self._session
         if session is None:
             return
-        for message in messages:
-            if message.qos and message.generation == session.generation:
-                session.acknowledge(message.mid)
+        ours = session.generation
+        session.acknowledge([m.mid for m in messages if m.qos and m.generation == ours])
         session.flush()
 
     def publish(

@@ -3,9 +3,10 @@ r"""Bytes from the broker → messages: plain publishes are read here, every oth
 Rules: paho takes about 40 µs for a PUBLISH: three reads of the socket, and objects for
 properties, conditions and callbacks that nobody needs here; this takes 3.  *Plain* is what
 has QoS 0 or 1, a topic in UTF-8 and no properties.  All else, what is malformed too, is handed
-to paho whole, one packet at a time and in order, so paho alone decides on it.  One private
-name of paho is overridden, the method it reads with; where the installed paho does not read
-with it (``READS_WHOLE``), the session lets paho read by itself.
+to paho whole, one packet at a time and in order, so paho alone decides on it.  Many PUBACKs
+leave as one write, not each by itself.  Two private names of paho are used, the method it
+reads with and the one it queues packets with; where the installed paho does not work through
+them (``FITS``), the session leaves everything to paho.
 
 >>> packets = Packets(five=True, generation=1)
 >>> packets.add(bytes.fromhex("3006 0001 61 00 3432 d000".replace(" ", "")))
@@ -17,15 +18,19 @@ Message(topic='a', payload=b'42', qos=0, retain=False, mid=0, generation=1)
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from paho.mqtt.client import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from paho.mqtt.enums import MQTTErrorCode
 
 CHUNK = 65_536  # bytes read at once
 LENGTH_BYTES = 4  # the most that a packet's length takes
+_PUBACK = struct.Struct("!BBH")  # 0x40, the length 2, and the message's id
 _MORE = 0x80  # bit of a length's byte: another one follows
 # First byte of a publish at QoS 0 or 1, whether or not it is sent anew → QoS, retain.
 _PLAIN = {
@@ -130,6 +135,11 @@ class Reader(Client):
         self._handed = packet
         return self.loop_read()
 
+    def acknowledge(self, mids: Sequence[int]) -> None:
+        """Queue the PUBACKs of messages, one after the other in one write."""
+        packets = b"".join([_PUBACK.pack(0x40, 2, mid) for mid in mids])
+        self._packet_queue(0x40, packets, mids[-1], 1)
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if isinstance(self._handed, OSError):
             raise self._handed
@@ -151,14 +161,20 @@ def _body(data: bytearray, at: int) -> tuple[int, int]:
     return start, start + 1  # no such length: paho refuses it by its fifth byte
 
 
-def reads_whole(client: type[Client]) -> bool:
-    """Tell whether a paho client reads through the method that `Reader` overrides."""
-    steps = [("loop_read", "_packet_read"), ("_packet_read", "_sock_recv")]
-    methods = [(getattr(client, method, None), name) for method, name in steps]
-    return hasattr(client, "_sock_recv") and all(
-        name in getattr(getattr(method, "__code__", None), "co_names", ())
-        for method, name in methods
+def fits(client: type[Client]) -> bool:
+    """Tell whether a paho client works through the methods that `Reader` counts on."""
+    steps = {
+        "loop_read": "_packet_read",
+        "_packet_read": "_sock_recv",
+        "_send_command_with_mid": "_packet_queue",
+    }
+    codes = {name: getattr(getattr(client, name, None), "__code__", None) for name in steps}
+    queue = getattr(getattr(client, "_packet_queue", None), "__code__", None)
+    return (
+        hasattr(client, "_sock_recv")
+        and getattr(queue, "co_varnames", ())[:5] == ("self", "command", "packet", "mid", "qos")
+        and all(steps[name] in getattr(code, "co_names", ()) for name, code in codes.items())
     )
 
 
-READS_WHOLE = reads_whole(Client)
+FITS = fits(Client)

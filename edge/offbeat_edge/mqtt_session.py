@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from offbeat_edge.mqtt_intake import READS_WHOLE, Message, Packets, Reader
+from offbeat_edge.mqtt_intake import FITS, Message, Packets, Reader
 
 if TYPE_CHECKING:
     import ssl
@@ -73,7 +73,7 @@ class Session:
     will : last will, QoS 1, or None.
     generation : number of this connection, copied into its messages.
     lasting : the broker is to keep our subscriptions and queue when we are away.
-    intake : plain publishes are read by ``mqtt_intake``; else paho reads everything.
+    intake : plain publishes, and acknowledgements, pass by paho (``mqtt_intake``).
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Session:
         will: Will | None,
         generation: int,
         lasting: bool = True,
-        intake: bool = READS_WHOLE,
+        intake: bool = FITS,
     ) -> None:
         self.version = version
         self.generation = generation
@@ -209,9 +209,13 @@ class Session:
         """Queue a publish; return its message id."""
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
-    def acknowledge(self, mid: int) -> None:
-        """Queue the PUBACK of an arrived message."""
-        self._client.ack(mid, 1)
+    def acknowledge(self, mids: Sequence[int]) -> None:
+        """Queue the PUBACKs of messages that arrived, in this order."""
+        if self._reader is not None and mids:
+            self._reader.acknowledge(mids)
+            return
+        for mid in mids:
+            self._client.ack(mid, 1)
 
     def close(self) -> None:
         """Send DISCONNECT, which discards the will, and close."""

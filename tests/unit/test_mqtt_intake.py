@@ -221,6 +221,19 @@ def test_plain_publishes_do_not_pass_through_paho(version: str) -> None:
     wire.close()
 
 
+@pytest.mark.parametrize("intake", [True, False])
+def test_acknowledgements_leave_in_order_between_what_else_is_said(*, intake: bool) -> None:
+    wire = Wire("5", intake=intake)
+    session = wire.session
+    session.publish("a", b"x", qos=0, retain=False)
+    session.acknowledge([1, 300, 2])
+    session.acknowledge([])
+    session.publish("a", b"y", qos=0, retain=False)
+    pubacks = b"\x40\x02\x00\x01\x40\x02\x01\x2c\x40\x02\x00\x02"
+    assert wire.heard() == publish(b"a", b"x") + pubacks + publish(b"a", b"y")
+    wire.close()
+
+
 def test_a_limited_read_leaves_the_rest_for_the_next_which_does_not_wait() -> None:
     wire = Wire("5", intake=True)
     wire.end.sendall(PLAIN * 5)
@@ -257,8 +270,13 @@ def test_a_paho_that_reads_otherwise_is_left_alone() -> None:
         def _packet_read(self) -> None:  # type: ignore[override]
             """Read some other way."""
 
-    assert mqtt_intake.READS_WHOLE
-    assert not mqtt_intake.reads_whole(Otherwise)
+    class Queues(Client):
+        def _packet_queue(self, packet: bytes) -> None:  # type: ignore[override]
+            """Queue some other way."""
+
+    assert mqtt_intake.FITS
+    assert not mqtt_intake.fits(Otherwise)
+    assert not mqtt_intake.fits(Queues)
 
 
 def test_small_packets_leave_at_once_and_are_acknowledged_at_once() -> None:
