@@ -31,6 +31,7 @@ from offbeat_edge.detector import (
     scored_columns,
 )
 from offbeat_edge.shape import ShapeSpec
+from offbeat_train.blocks import in_blocks
 from offbeat_train.defaults import ALERT_BUDGET, judged_rows
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ def calibrate(
     _check(holdout, budget_per_week)
     steps = holdout.windows.shape[1]
     spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
-    raw = [Detector(spec, sensors, threshold=1.0).score(holdout.windows, holdout.recon).raw]
+    detector = Detector(spec, sensors, threshold=1.0)
+    raw = [in_blocks(lambda *part: detector.score(*part).raw, holdout.windows, holdout.recon)]
     if book is not None and holdout.strange is not None:
         raw.append(_odd(holdout.strange))
     maxima = [block_maxima(one, holdout) for one in raw]
@@ -196,10 +198,11 @@ def _shapes(book: Book, holdout: Holdout, threshold: float) -> ShapeSpec:
 def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> DetectorSpec:
     """Center and inverse covariance of the residuals of the last ``rows`` steps."""
     columns = scored_columns(sensors)
-    residual = (holdout.windows - holdout.recon)[:, -rows:][..., columns].reshape(-1, len(columns))
+    judged = (..., slice(-rows, None), columns)
+    residual = (holdout.windows[judged] - holdout.recon[judged]).reshape(-1, len(columns))
     center = residual.mean(axis=0)
-    away = residual - center
-    covariance = away.T @ away / len(away)
+    residual -= center
+    covariance = residual.T @ residual / len(residual)
     variance = np.maximum(np.diagonal(covariance), NOISE_FLOOR**2)
     covariance = (1.0 - SHRINKAGE) * covariance
     np.fill_diagonal(covariance, variance)
@@ -216,7 +219,12 @@ def calibrate_fallback(
     holdout: Holdout, sensors: tuple[SensorSpec, ...], *, every: float
 ) -> FallbackSpec:
     """Plain statistics of the held-out windows, for when the model cannot run."""
-    level, spread = level_and_spread(holdout.windows[..., scored_columns(sensors)])
+    columns = scored_columns(sensors)
+    both = in_blocks(
+        lambda part: np.stack(level_and_spread(part[..., columns]), axis=1), holdout.windows
+    )
+    # Sensor after sensor in memory, so that means are taken over whole columns.
+    level, spread = (np.asfortranarray(one) for one in both.swapaxes(0, 1))
     spec = FallbackSpec(
         threshold=1.0,
         level_center=_floats(level.mean(axis=0)),
@@ -224,7 +232,8 @@ def calibrate_fallback(
         spread_center=_floats(spread.mean(axis=0)),
         spread_scale=_floats(np.maximum(spread.std(axis=0), NOISE_FLOOR)),
     )
-    raw = Fallback(spec, sensors).score(holdout.windows).raw
+    fallback = Fallback(spec, sensors)
+    raw = in_blocks(lambda part: fallback.score(part).raw, holdout.windows)
     level_of = return_level(block_maxima(raw, holdout), every=every)
     return msgspec.structs.replace(spec, threshold=level_of)
 

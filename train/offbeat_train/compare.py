@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from offbeat_edge.scorer import Scorer
+from offbeat_train.blocks import in_blocks
 from offbeat_train.calibration import calibrate
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def compare(
         network_alarms=calibration.alarm_share, pca_alarms=of_pca.alarm_share,
         network_errors=_rms(holdout.windows - holdout.recon),
         pca_errors=_rms(plain.windows - recon),
-        pca_scores=judges[1].score(plain.windows, recon).score,
+        pca_scores=in_blocks(lambda *part: judges[1].score(*part).score, plain.windows, recon),
         pca_as_good=as_good, verdict=_verdict(network, pca, as_good=as_good),
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.manifest import Manifest, RuntimeCheck
 from offbeat_edge.schema import AlertRule, Lineage, ModelSpec
 from offbeat_edge.scorer import Scorer
+from offbeat_train.blocks import in_blocks
 from offbeat_train.compare import FAULTS
 from offbeat_train.defaults import FOLLOW
 from offbeat_train.errors import ExportError
@@ -107,7 +108,8 @@ def _references(fitted: Fitted) -> dict[str, object]:
     """Describe inputs and held-out scores, scaled, so that drift can be told from the bundle."""
     calibration, sensors = fitted.calibration, fitted.prepared.sensors
     scorer = Scorer(calibration, sensors)
-    scores = scorer.score(fitted.holdout.windows, fitted.holdout.recon).score
+    held = fitted.holdout
+    scores = in_blocks(lambda *part: scorer.score(*part).score, held.windows, held.recon)
     return {
         "scores": msgspec.to_builtins(reference(scores)),
         "inputs": {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from offbeat_edge.scorer import Scorer
+from offbeat_train.blocks import in_blocks
 from offbeat_train.errors import AccuracyError
 from offbeat_train.network import CLIP
 
@@ -104,8 +105,10 @@ def refuse_if_lost(parity: Parity) -> None:
 
 
 def _measure(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) -> Parity:
-    of_float = scorer.score(windows, floats).score
-    of_integer = scorer.score(windows, integers).score
+    of_float, of_integer = (
+        in_blocks(lambda *part: scorer.score(*part).score, windows, recon)
+        for recon in (floats, integers)
+    )
     cut = np.clip(windows, -CLIP, CLIP)
     return Parity(
         windows=len(windows),

@@ -127,4 +127,5 @@ def _spread(count: int, most: int) -> NDArray[np.intp]:
 
 
 def _gather(windows: Floats, index: NDArray[np.intp]) -> Floats:
-    return np.clip(windows[index], -CLIP, CLIP).astype(np.float32)
+    picked = windows[index]  # the one copy
+    return np.clip(picked, -CLIP, CLIP, out=picked).astype(np.float32, copy=False)
