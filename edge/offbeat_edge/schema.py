@@ -149,6 +149,11 @@ class ScoreRecord(msgspec.Struct, frozen=True, kw_only=True):
     contributions: tuple[Contribution, ...] = ()
     threshold: float = 1.0  # what 1.0 stands for, in the bundle's thresholds
 
+    @property
+    def unfollowed(self) -> float:
+        """Return the score by the bundle's own threshold: what models are compared by."""
+        return self.score * self.threshold
+
 
 # ---------------------------------------------------------------- the bundle
 

@@ -152,7 +152,7 @@ class Foreman:
             if conduct is not None and model is not None and self._works(conduct, model):
                 spec = model.manifest.model
                 step_ms = spec.period_ms * spec.stride
-                conduct.window(score.score, score.time_ms, step_ms)
+                conduct.window(score.unfollowed, score.time_ms, step_ms)
         for event in out.events:
             name = self._name_of(event.asset)
             if name in self.conducts and (event.kind, event.type) == ("anomaly", "new"):

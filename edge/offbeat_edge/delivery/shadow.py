@@ -111,7 +111,7 @@ class Shadow:
         spec = model.manifest.model
         for score in out.scores:
             if self._watches(score.asset):
-                count.score(score.score, spec.period_ms * spec.stride)
+                count.score(score.unfollowed, spec.period_ms * spec.stride)
         count.alerts += sum(
             1
             for event in out.events
@@ -122,7 +122,7 @@ class Shadow:
         """Compare a window when the other has judged it too."""
         if not self._watches(score.asset):
             return
-        key, over = (score.asset, score.time_ms), score.score > 1.0
+        key, over = (score.asset, score.time_ms), score.unfollowed > 1.0
         other = self._waiting.pop(key, None)
         if other is None or other[0] == champions:
             self._waiting[key] = (champions, over)

@@ -230,7 +230,7 @@ def _together(model: Model, stretches: Sequence[Stretch], names: tuple[str, ...]
     )
     for outputs in play(engine, stream):
         for score in outputs.scores:
-            scores[called[score.asset]].append((score.time_ms, score.score))
+            scores[called[score.asset]].append((score.time_ms, score.unfollowed))
         for event in outputs.events:
             events[called[event.asset]].append(event)
     return [
