@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-BATCHES = (1, 2, 4, 16)  # windows per invocation; each is prepared when first needed, and kept
+BATCHES = (1, 4, 16)  # windows per invocation; each is prepared when first needed, and kept ...
+PLAIN_BATCHES = (2, 4, 16)  # ... and without a delegate
 BATCH = 16  # a usual number of windows, for figures
 THREADS = 1
 _RUNTIMES = ("ai-edge-litert", "tflite-runtime")  # distributions; their packages are spelled with _
@@ -57,11 +58,12 @@ class _Batch:
 
     def __init__(self, runtime: Any, size: int) -> None:  # noqa: ANN401 - ships no types
         self._runtime = runtime
+        self._size = size
         self.inputs = [_port(details) for details in runtime.get_input_details()]
         self.outputs = [_port(details) for details in runtime.get_output_details()]
         self._shape = (size, *self.inputs[0].shape[1:])
         self._scratch = np.empty(self._shape, np.float64)
-        self._buffers = [np.zeros(self._shape, port.dtype) for port in self.inputs]
+        self._entries = [(port, np.zeros(self._shape, port.dtype)) for port in self.inputs]
 
     @property
     def delegated(self) -> bool:
@@ -70,19 +72,28 @@ class _Batch:
         return any(operator["op_name"] == "DELEGATE" for operator in operators)
 
     def run(self, windows: Floats, out: Floats) -> None:
-        """Fill ``out``; rows beyond ``windows`` keep what the last run left there."""
-        count = len(windows)
-        scratch = self._scratch[:count]
-        for port, buffer in zip(self.inputs, self._buffers, strict=True):
+        """Fill ``out``; inputs beyond ``windows`` stay what the last run left there."""
+        runtime, count = self._runtime, len(windows)
+        scratch = self._scratch if count == self._size else self._scratch[:count]
+        for port, buffer in self._entries:
             _quantize(windows, port, scratch, buffer[:count])
-            self._runtime.set_tensor(port.tensor, buffer)
-        self._runtime.invoke()
-        for index, port in enumerate(self.outputs):
-            values = self._runtime.get_tensor(port.tensor).reshape(self._shape)[:count]
-            if index == 0:
-                _real(values, port, out)
-            elif port.zero is not None or np.count_nonzero(values):  # the excess is mostly none
-                out += _real(values, port, scratch)
+            runtime.set_tensor(port.tensor, buffer)
+        runtime.invoke()
+        first, *more = self.outputs
+        self._real(runtime.get_tensor(first.tensor), first, out)
+        for port in more:
+            values = runtime.get_tensor(port.tensor)
+            if port.zero is not None or np.count_nonzero(values):  # the excess is mostly none
+                self._real(values, port, scratch)
+                np.add(out, scratch, out=out)
+
+    def _real(self, values: NDArray[Any], port: _Port, out: Floats) -> None:
+        """Fill ``out`` with what steps mean."""
+        steps = values.reshape(self._shape)
+        out[...] = steps if len(out) == self._size else steps[: len(out)]
+        if port.zero is not None:
+            np.subtract(out, port.zero, out=out)
+        np.multiply(out, port.scale, out=out)
 
 
 class Interpreter:
@@ -116,7 +127,7 @@ class Interpreter:
         with without_greeting():
             first = self._prepare(1)
         self.window, self.sensors = _shape(first)
-        self._sizes = BATCHES if first.delegated else BATCHES[1:]
+        self._sizes = BATCHES if first.delegated else PLAIN_BATCHES
         self._ready = {1: first} if first.delegated else {}
         self.runtime = Runtime(
             name=found.name,
@@ -147,6 +158,9 @@ class Interpreter:
                 f" got {windows.shape}"
             )
         out = np.empty(windows.shape, np.float64)
+        if len(windows) in self._ready:  # as most often, with nothing to cut
+            self._run(len(windows), windows, out)
+            return out
         start = 0
         while start < len(windows):
             size = self._size(len(windows) - start)
@@ -212,15 +226,6 @@ def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) 
     np.maximum(scratch, port.least, out=scratch)
     np.minimum(scratch, port.most, out=scratch)
     out[...] = scratch
-
-
-def _real(values: NDArray[Any], port: _Port, out: Floats) -> Floats:
-    """Fill and return ``out`` with what steps mean."""
-    out[...] = values
-    if port.zero is not None:
-        out -= port.zero
-    out *= port.scale
-    return out
 
 
 class Installed(NamedTuple):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STORED = Path(__file__).parent / "data" / "small_lstm.tflite"
 INTEGER_OPS = {
     "ADD", "CONCATENATION", "FULLY_CONNECTED", "LOGISTIC", "MUL", "RESHAPE", "SPLIT",
-    "STRIDED_SLICE", "TANH",
+    "STRIDED_SLICE", "SUB", "TANH",
 }  # fmt: skip
 SHAPES = (
     NetworkSpec(window=12, sensors=3, patch=3, encoder=(8,), latent=4, decoder=(8,), rank=4),

@@ -9,8 +9,9 @@ Correction and linear path are outputs of their own, each in its own scale;
 the device adds them.  The linear path has two: one finely stepped for what
 training showed, and one, zero until then, for how far components go beyond
 it; a single range wide enough for level shifts would cost three times the
-error.  No batch size is written anywhere but in the shapes, so the first
-axis can be resized.
+error.  A delegate puts a copy before every product that may have to cut its
+rows, so those that need not say so.  No batch size is written anywhere but in
+the shapes, so the first axis can be resized.
 """
 
 from __future__ import annotations
@@ -62,11 +63,12 @@ def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
     a linear path, its usual part and its excess.  All are int8.
     """
     builder = _Builder(spec)
-    window = builder.window()
+    entry = builder.entry()
+    window = builder.flat(entry, spec.size, CLIP / INT8)
     parts = [builder.lstm_path(window, weights, ranges)]
     if weights.linear is not None:
         parts += builder.linear_path(window, *weights.linear, ranges)
-    return builder.graph.finish([window.tensor], [part.tensor for part in parts])
+    return builder.graph.finish([entry], [part.tensor for part in parts])
 
 
 class _Builder:
@@ -76,9 +78,18 @@ class _Builder:
         self.spec = spec
         self.graph = Graph()
 
-    def window(self) -> _Value:
-        shape, scale = (1, self.spec.window, self.spec.sensors), CLIP / INT8
-        return _Value(self.graph.tensor(shape, np.int8, scale=scale), self.spec.size, scale)
+    def entry(self) -> int:
+        """Add the graph's input."""
+        shape = (1, self.spec.window, self.spec.sensors)
+        return self.graph.tensor(shape, np.int8, scale=CLIP / INT8)
+
+    def flat(self, tensor: int, width: int, scale: float) -> _Value:
+        """Lay all numbers of a window into one row."""
+        out = self._fixed(width, scale)
+        shape = self.graph.constant(np.array([-1, width], np.int32))
+        options = schema.ReshapeOptionsT(newShape=[-1, width])
+        self.graph.op("RESHAPE", [tensor, shape], [out.tensor], options)
+        return out
 
     def lstm_path(self, window: _Value, weights: Weights, ranges: Ranges) -> _Value:
         hidden: list[_Value] = []
@@ -95,33 +106,37 @@ class _Builder:
     def linear_path(
         self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges
     ) -> list[_Value]:
-        # Half of a component's size goes into the weights on its way back:
-        # small components keep their bits, the large ones do not take all.
+        # Half of a component's size goes into the weights on its way back: small components keep
+        # their bits, the large ones do not take all.  The usual reach of the largest is 1.
         balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
+        balance *= balance.max() * COMPONENT_MARGIN
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
-        reach = float(balance.max()) * COMPONENT_MARGIN
-        usual = self._product(window, there, None, self._new(self.spec.rank, reach))
-        excess = self._excess(window, there, reach)
+        usual = self._product(window, there, None, self._new(self.spec.rank, 1.0))
+        excess = self._excess(window, there)
         limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
         return [
             self._product(usual, back, outward.bias, self._new(self.spec.size, limit)),
             self._product(excess, back, None, self._new(self.spec.size, LINEAR_MOST)),
         ]
 
-    def _excess(self, window: _Value, kernel: Floats, reach: float) -> _Value:
-        """Return what each component has beyond ``reach``, above or below.
+    def _excess(self, window: _Value, kernel: Floats) -> _Value:
+        """Return what each component has beyond 1, above or below.
 
-        The same product, moved by the reach, into a tensor whose zero is its
-        least (or greatest) number, which cuts what is inside.
+        The same product in coarser steps, less itself cut to -1 to 1, which
+        leaves nothing of what is inside.
         """
         rank = self.spec.rank
         # No window within the clip can drive a component beyond this sum.
-        bound = min(CLIP * float(np.abs(kernel).sum(axis=0).max()), reach * EXCESS) - reach
-        scale = max(bound, SMALLEST) / (2 * INT8 + 1)
-        bias = np.full(rank, reach, np.float32)
-        above = self._product(window, kernel, -bias, self._fixed(rank, scale, -INT8 - 1))
-        below = self._product(window, kernel, bias, self._fixed(rank, scale, INT8))
-        return self._add(above, below, self._new(rank, bound))
+        bound = min(CLIP * float(np.abs(kernel).sum(axis=0).max()), EXCESS)
+        whole = self._product(window, kernel, None, self._new(rank, bound))
+        one = self.graph.constant(np.array([[INT8]], np.int8), scale=1 / INT8)
+        cut = schema.ActivationFunctionType.RELU_N1_TO_1
+        inside = self._new(rank, bound)
+        options = schema.MulOptionsT(fusedActivationFunction=cut)
+        self.graph.op("MUL", [whole.tensor, one], [inside.tensor], options)
+        out = self._new(rank, bound - 1.0)
+        self.graph.op("SUB", [whole.tensor, inside.tensor], [out.tensor], schema.SubOptionsT())
+        return out
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -140,8 +155,9 @@ class _Builder:
             unit = x.scale * scale
             rounded = np.rint(bias.astype(np.float64) / unit)
             inputs[2] = self.graph.constant(rounded.astype(np.int32), scale=unit)
-        options = schema.FullyConnectedOptionsT()
-        self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=4)
+        whole = x.width == len(kernel)
+        options = schema.FullyConnectedOptionsT(keepNumDims=whole)
+        self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=5)
         return out
 
     def _dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
@@ -157,11 +173,7 @@ class _Builder:
         self._product(x, ordered.kernel, ordered.bias, rows)
         if steps == 1:
             return [rows]
-        flat = self.graph.tensor((1, steps * wide), np.int8, scale=rows.scale)
-        shape = self.graph.constant(np.array([-1, steps * wide], np.int32))
-        options = schema.ReshapeOptionsT(newShape=[-1, steps * wide])
-        self.graph.op("RESHAPE", [rows.tensor, shape], [flat], options)
-        return self._split(_Value(flat, steps * wide, rows.scale), steps)
+        return self._split(self.flat(rows.tensor, steps * wide, rows.scale), steps)
 
     def _repeated(self, x: _Value, cell: Cell, found: CellRanges) -> list[_Value]:
         """Project an input that is the same in every step."""
