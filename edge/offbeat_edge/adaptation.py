@@ -34,7 +34,7 @@ import msgspec
 from msgspec import Meta
 
 from offbeat_edge.schema import Adaptation, SensorSpec, Stage
-from offbeat_edge.sketch import Sketch, fits
+from offbeat_edge.sketch import STEP, Sketch, fits
 
 if TYPE_CHECKING:
     from offbeat_edge.manifest import Manifest
@@ -124,7 +124,7 @@ class Adapter:
         self.shift = [shifts.get(sensor.name, 0.0) for sensor in self._terms.sensors]
         self.told = Adaptation(
             stage=state.stage,
-            shift={s.name: round(shifts[s.name] * s.scale, 9) for s in self._scored if shifts},
+            shift={s.name: _short(shifts[s.name] * s.scale) for s in self._scored if shifts},
             factor=state.factor,
             reason=state.reason,
         )
@@ -170,6 +170,21 @@ class Adapter:
 
     def _sketches(self) -> list[Sketch]:
         return [Sketch() for _ in self._scored]
+
+
+def in_force(adapter: Adapter | None) -> Adaptation | None:
+    """Return what was learned, where anything is in force."""
+    return adapter.told if adapter is not None and adapter.state.shift else None
+
+
+def shift_of(told: Adaptation, sensors: tuple[SensorSpec, ...]) -> list[float]:
+    """Return the (F,) shifts in scaled units that were ``told``, to the digit: whole steps."""
+    return [round(round(told.shift.get(s.name, 0.0) / s.scale / STEP) * STEP, 9) for s in sensors]
+
+
+def _short(value: float) -> float:
+    """Leave nine digits: enough to tell one step of a sketch from the next."""
+    return float(f"{value:.9g}")
 
 
 def adapter_of(manifest: Manifest, warmup_ms: int) -> Adapter | None:

@@ -19,7 +19,7 @@ from offbeat_edge.telling import Told
 
 if TYPE_CHECKING:
     from offbeat_edge.control import Verdict
-    from offbeat_edge.schema import AlertRule, EventType, Kind, ModelRef, Reason
+    from offbeat_edge.schema import Adaptation, AlertRule, EventType, Kind, ModelRef, Reason
     from offbeat_edge.window import Floats
 
 
@@ -32,6 +32,7 @@ class Teller(NamedTuple):
     thorough: bool = False  # scores name them as events do, at the price of many scores
 
 
+Adapted = Callable[[], "Adaptation | None"]  # what was learned of the asset and is in force
 Tell = Callable[[], Told]  # asked only where there is an event: to explain costs more than to score
 
 
@@ -52,10 +53,13 @@ def window_digest(window: Floats) -> str:
 class AlertBook:
     """Open and past alerts of one asset under one model."""
 
-    def __init__(self, *, teller: Teller, asset: str, model: ModelRef) -> None:
+    def __init__(
+        self, *, teller: Teller, asset: str, model: ModelRef, adapted: Adapted = lambda: None
+    ) -> None:
         self.teller = teller
         self.asset = asset
         self.model = model
+        self._adapted = adapted
         self.resting: tuple[Kind, ...] = ()  # maintenance: none of these opens
         self.lives: dict[Kind, Lifecycle] = {
             "anomaly": Lifecycle(),
@@ -155,6 +159,7 @@ class AlertBook:
             window=None if moment.window is None else window_digest(moment.window),
             model=self.model,
             threshold=moment.threshold,
+            adaptation=self._adapted() if scored else None,
         )
 
 

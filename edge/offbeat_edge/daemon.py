@@ -395,7 +395,9 @@ class Daemon:
     def health(self) -> Health:
         """Return the daemon's condition."""
         now, tally, link = self._wall_ms(), self._tally, self._parts.link
-        models = self._parts.models.health(self._parts.durable.observed())
+        models = self._parts.models.health(
+            self._parts.durable.observed(), self._parts.durable.adaptation()
+        )
         degraded = self._degraded(models)
         return Health(
             **identity(self._settings.gateway, self._settings.site, now),  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from offbeat_edge.model import Model
     from offbeat_edge.observed import Observed
     from offbeat_edge.outputs import Outputs
-    from offbeat_edge.schema import AssetState, Sample
+    from offbeat_edge.schema import AssetState, Sample, Stage
     from offbeat_edge.store import Opened, Store
 
 GRACE_S = 30.0  # without acknowledgements while the disk refuses
@@ -97,6 +97,10 @@ class PureEngine(Protocol):
 
     def observed(self) -> dict[Model, Observed]:
         """Return what each model at work has achieved."""
+        ...
+
+    def adaptation(self) -> dict[Model, dict[Stage, int]]:
+        """Return how many assets of each model with a warm-up are at which stage of it."""
         ...
 
 
@@ -303,6 +307,10 @@ class Durable:
     def observed(self) -> dict[Model, Observed]:
         """Return what each model at work has achieved."""
         return self._engine.observed()
+
+    def adaptation(self) -> dict[Model, dict[Stage, int]]:
+        """Return how many assets of each model with a warm-up are at which stage of it."""
+        return self._engine.adaptation()
 
     def gone(self) -> list[str]:
         """Return names that assets once had."""

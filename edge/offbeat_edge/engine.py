@@ -18,13 +18,14 @@ import numpy as np
 from offbeat_edge import control as controls
 from offbeat_edge.alertbook import Teller
 from offbeat_edge.control import Feedback, Maintenance, Recalibrate, Release, Rename, Swap
+from offbeat_edge.model import fits_of
 from offbeat_edge.observed import Observed
 from offbeat_edge.outputs import Outputs, Verdict
 from offbeat_edge.refusal import dropped
 from offbeat_edge.schedule import Schedule
-from offbeat_edge.schema import Runs
+from offbeat_edge.schema import STAGES, Runs
 from offbeat_edge.upkeep import MAX_MAINTENANCE_MS, Upkeep
-from offbeat_edge.watch import Watch, fits_of, no_sensor
+from offbeat_edge.watch import Watch, no_sensor
 from offbeat_edge.watchstate import WatchState
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.control import Control, Logged
     from offbeat_edge.model import Model
-    from offbeat_edge.schema import AssetState, Sample
+    from offbeat_edge.schema import AssetState, Sample, Stage
     from offbeat_edge.watch import Due
 
 AT_ONCE = 16  # windows judged together: one invocation; more are no faster, and need memory
@@ -246,6 +247,15 @@ class Engine:
             totals[watch.model] = before + watch.observed
         return totals
 
+    def adaptation(self) -> dict[Model, dict[Stage, int]]:
+        """Return for each model with a warm-up how many assets are at which stage of it."""
+        counts: dict[Model, dict[Stage, int]] = {}
+        for watch in self.watches.values():
+            if watch.adapter is not None:
+                of_model = counts.setdefault(watch.model, dict.fromkeys(STAGES, 0))
+                of_model[watch.adapter.told.stage] += 1
+        return counts
+
     def _meet(self, sample: Sample, out: Outputs) -> Watch | None:
         """Start to watch an asset never heard of, or say why not and remember nothing."""
         asset, model = sample.asset, self.route(sample.asset)
@@ -407,6 +417,6 @@ class Engine:
         watches = [items[i].watch for i in indices]
         windows = np.stack([w for i in indices if (w := items[i].window) is not None])
         model = watches[0].model
-        judged = model.judge(windows, fits_of(watches, model))
+        judged = model.judge(windows, fits_of(watch.adapter for watch in watches))
         for n, i in enumerate(indices):
             verdicts[i] = Verdict.of(judged, n)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from offbeat_edge import __version__
-from offbeat_edge.schema import SCHEMA, iso
+from offbeat_edge.schema import SCHEMA, Stage, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +50,7 @@ class ModelHealth(msgspec.Struct, frozen=True, kw_only=True):
     anomalies: int = 0
     asset_days: float = 0.0  # event time watched, added up over assets
     assets: int = 0
+    adaptation: dict[Stage, int] = {}  # assets by stage of their warm-up; empty without one
 
 
 class MqttHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +231,11 @@ def mqtt_health(link: Link, durable_rate: float | None, probe_ms: float | None) 
 
 
 def model_health(
-    path: str, model: Model | None, problem: str | None, observed: Observed
+    path: str,
+    model: Model | None,
+    problem: str | None,
+    observed: Observed,
+    adaptation: dict[Stage, int],
 ) -> ModelHealth:
     """Return one model's part."""
     if model is None:
@@ -250,6 +255,7 @@ def model_health(
         anomalies=observed.anomalies,
         asset_days=observed.days,
         assets=observed.assets,
+        adaptation=adaptation,
     )
 
 

@@ -180,7 +180,19 @@ def _achieved(health: Health) -> Iterator[Metric]:
         values = [model.name or model.bundle, model.version]
         watched.add_metric(values, model.asset_days * DAY_S)
         anomalies.add_metric(values, model.anomalies)
-    yield from (watched, anomalies)
+    yield from (watched, anomalies, _adaptation(health))
+
+
+def _adaptation(health: Health) -> Metric:
+    family = GaugeMetricFamily(
+        "offbeat_adaptation",
+        "Assets by stage of their warm-up, where there is one",
+        labels=["model", "version", "stage"],
+    )
+    for model in health.models:
+        for stage, count in model.adaptation.items():
+            family.add_metric([model.name or model.bundle, model.version, stage], count)
+    return family
 
 
 def _seconds(millis: float | None) -> float | None:

@@ -7,7 +7,7 @@ says why; nobody waits for a repair to keep watching.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from offbeat_edge.scorer import Scorer
 from offbeat_edge.window import scale
 
 if TYPE_CHECKING:
+    from offbeat_edge.adaptation import Adapter
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.schema import AlertRule
@@ -61,6 +62,14 @@ class Fits(NamedTuple):
     factor: Floats  # (N,) of the threshold
 
 
+def fits_of(adapters: Iterable[Adapter | None]) -> Fits | None:
+    """Return what was learned of some assets of one model; None: nothing ever is."""
+    known = [adapter for adapter in adapters if adapter is not None]
+    if not known:
+        return None
+    return Fits(np.array([a.shift for a in known]), np.array([a.factor for a in known]))
+
+
 class Model:
     """One bundle, ready to judge windows.
 
@@ -91,6 +100,7 @@ class Model:
         warmup_ms: int = 0,
     ) -> None:
         self.warmup_ms = warmup_ms
+        self.fits: Fits | None = None  # of the one asset it judges, where that is known beforehand
         self.manifest = manifest
         self.digest = digest
         self.rule = rule or manifest.alert
@@ -126,6 +136,7 @@ class Model:
         With ``fits`` each is shifted to the levels of training first; plain
         statistics, which know no expectation, do without.
         """
+        fits = fits or self.fits
         actual = windows[:, -1].copy()
         center = self._center_of(fits)
         scaled = scale(windows, center, self._spread)
@@ -146,7 +157,7 @@ class Model:
 
         None without the model.  Dearer than a score; see `blame`.
         """
-        center = self._center_of(fits)
+        center = self._center_of(fits or self.fits)
         scaled = scale(window[None], center, self._spread)
         recon = self._reconstruct(scaled)
         if recon is None or self.interpreter is None:

@@ -12,12 +12,12 @@ strict.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import msgspec
 
 SCHEMA = "1.0"
-ALERT_SCHEMA = "1.3"  # 1.1: ``reason``; 1.2: ``window``; 1.3: ``threshold``
+ALERT_SCHEMA = "1.3"  # 1.1: ``reason``; 1.2: ``window``; 1.3: ``threshold``, ``adaptation``
 SCORE_SCHEMA = "1.1"  # ``threshold``
 STATE_SCHEMA = "1.1"  # ``adaptation``
 
@@ -26,6 +26,7 @@ State = Literal["ok", "anomaly", "sensor_fault", "stale", "warming", "degraded"]
 EventType = Literal["new", "update", "end"]
 Severity = Literal["warning", "critical"]
 Stage = Literal["learning", "checking", "adapted", "refused"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
 Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "moved", "model_changed"]
 MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
 EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
@@ -85,6 +86,15 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     config: str  # SHA-256 of the effective settings of this asset, hex
 
 
+class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
+    """What was learned of an asset in its warm-up, and is in force."""
+
+    stage: Stage
+    shift: dict[str, float] = {}  # sensor → how far its level is from training's, in its unit
+    factor: float = 1.0  # scores are divided by it
+    reason: str = ""  # why it was refused
+
+
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One event in an alert's life: ``new``, any ``update``, ``end``."""
 
@@ -111,17 +121,9 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False)
     model: ModelRef | None = None
     window: str | None = None  # SHA-256 of the judged window's values, hex; of an anomaly
     reason: Reason | None = None  # what ended it, if not its own score
+    adaptation: Adaptation | None = None  # of an anomaly: what was in force; None: nothing
     resent: bool = False  # set on the wire when it waited in the spool
     threshold: float = 1.0  # what a score of 1.0 stands for, in the bundle's thresholds
-
-
-class Adaptation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was learned of an asset in its warm-up, and is in force."""
-
-    stage: Stage
-    shift: dict[str, float] = {}  # sensor → how far its level is from training's, in its unit
-    factor: float = 1.0  # scores are divided by it
-    reason: str = ""  # why it was refused
 
 
 class AssetState(msgspec.Struct, frozen=True, kw_only=True):

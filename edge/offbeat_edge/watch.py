@@ -11,13 +11,11 @@ import math
 from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from offbeat_edge import alert, telling
-from offbeat_edge.adaptation import adapter_of
+from offbeat_edge.adaptation import adapter_of, in_force
 from offbeat_edge.alertbook import AlertBook, Moment
 from offbeat_edge.follow import follower_of
-from offbeat_edge.model import Fits
+from offbeat_edge.model import fits_of
 from offbeat_edge.observed import Observed
 from offbeat_edge.pace import Pace
 from offbeat_edge.refusal import dropped
@@ -36,8 +34,6 @@ from offbeat_edge.watchstate import WatchState
 from offbeat_edge.window import Aligner, Ring, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from offbeat_edge.alertbook import Tell, Teller
     from offbeat_edge.control import Feedback, Maintenance
     from offbeat_edge.model import Model
@@ -70,7 +66,9 @@ class Watch:
         self.upkeep = upkeep
         self.asset = asset
         self.model = model
-        self.book = AlertBook(teller=teller, asset=asset, model=model.ref)
+        self.book = AlertBook(
+            teller=teller, asset=asset, model=model.ref, adapted=lambda: in_force(self.adapter)
+        )
         self.named = teller.contributions
         self.aligner = Aligner(
             period_ms=spec.period_ms,
@@ -217,7 +215,7 @@ class Watch:
         """Say where a score comes from as well as can be said."""
         if due.window is None or verdict.expected is None:  # plain statistics know no better
             return verdict
-        found = self.model.explain(due.window, fits_of([self], self.model))
+        found = self.model.explain(due.window, fits_of([self.adapter]))
         return verdict if found is None else verdict._replace(**found._asdict())
 
     def _contributions(self, verdict: Verdict) -> tuple[Contribution, ...]:
@@ -492,14 +490,6 @@ def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:
     """Return what two models must share for one to take over the other's rows."""
     spec = model.manifest.model
     return model.names, spec.period_ms, spec.window
-
-
-def fits_of(watches: Sequence[Watch], model: Model) -> Fits | None:
-    """Return what was learned of the assets of some windows; None: nothing ever is."""
-    if not model.warmup_ms:
-        return None
-    adapters = [watch.adapter for watch in watches if watch.adapter is not None]
-    return Fits(np.array([a.shift for a in adapters]), np.array([a.factor for a in adapters]))
 
 
 def no_sensor(asset: str, model: Model) -> Reject:

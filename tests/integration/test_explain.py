@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+import random
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from record_parts import Recording, recorded, recorder
-from rig import Daemon, Listener, Mosquitto, Player, closing, make_bundle, recording, wait_for
+from rig import (
+    START_MS,
+    Daemon,
+    Listener,
+    Mosquitto,
+    Player,
+    closing,
+    make_bundle,
+    recording,
+    wait_for,
+)
 
 from offbeat_edge import bundle, cli
+from offbeat_edge.engine import Engine
 from offbeat_edge.errors import BundleError
+from offbeat_edge.model import open_model
+from offbeat_edge.schema import Sample
 from offbeat_train.explain import explain, find
 from offbeat_train.lake import Writer, open_lake
 from offbeat_train.lake.events import ALERTS
+from offbeat_train.lake.rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,6 +94,37 @@ def test_the_command_says_so_and_draws_one_page_that_needs_nothing_else(
     assert "<svg" in text
     assert not re.search(r"(src|href)=\"(?!#)", text)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_asset_that_was_adapted_to_is_judged_so_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance, path = random.Random(1), tmp_path / "model.offbeat"
+    make_bundle(path)
+    model = open_model(bundle.load(path), config_digest="", warmup_ms=60_000)
+    stream = [
+        Sample("p0", START_MS + 1000 * k, {
+            "flow": 10.4 + chance.gauss(0, 0.1) + 5.0 * (900 <= k < 910),
+            "heat": 20.0 + chance.gauss(0, 0.1),
+        })
+        for k in range(1000)
+    ]  # fmt: skip
+    engine = Engine(site="s", gateway="g", route=lambda _: model)
+    events = [event for event in engine.feed(stream).events if event.start_ms > START_MS + 880_000]
+    assert {event.adaptation and event.adaptation.stage for event in events} == {"adapted"}
+    lake = tmp_path / "lake"
+    writer = Writer(open_lake(str(lake)).store)
+    writer.events("1-r", ALERTS, events)
+    writer.rows("1-r", "p0", rows_of([(s.time_ms, s.values) for s in stream]))
+    words = ["explain", events[0].alert, "--lake", str(lake), "--bundle", str(path)]
+    assert cli.main(words) == 0
+    assert "adapted to the asset: flow +0." in capsys.readouterr().out
+
+    untold = [msgspec.structs.replace(e, schema="1.2", adaptation=None) for e in events]
+    Writer(open_lake(str(tmp_path / "old")).store).events("1-r", ALERTS, untold)
+    shutil.copytree(lake / "samples", tmp_path / "old" / "samples")
+    assert cli.main([*words[:3], str(tmp_path / "old"), *words[4:]]) == 1
+    assert "do not say whether the asset was adapted to" in capsys.readouterr().out
 
 
 def test_one_event_can_be_named_and_an_unknown_one_is_told(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,9 @@ from offbeat_edge import adaptation
 from offbeat_edge.adaptation import MAX_FACTOR, MAX_SHIFT, Adapter, Terms
 from offbeat_edge.control import Feedback, Logged, Maintenance, Recalibrate, Swap
 from offbeat_edge.engine import Engine
-from offbeat_edge.model import Model
+from offbeat_edge.health import model_health
+from offbeat_edge.model import Fits, Model
+from offbeat_edge.observed import Observed
 from offbeat_edge.replay import play
 from offbeat_edge.schema import AlertRule, Sample, SensorSpec
 
@@ -353,3 +356,64 @@ def test_a_snapshot_of_before_there_were_warm_ups_is_read(adapting: Model) -> No
     heir.restore(msgspec.msgpack.encode(old))
     events(heir, pump(rows=600)[30:])
     assert told(heir).stage == "adapted"
+
+
+# ---------------------------------------------------------------- what others are told
+
+
+def adapted_then_hot() -> list[Sample]:
+    return pump(off=0.4, rows=700, hot=(600, 640))
+
+
+def test_an_event_tells_what_was_in_force_and_is_judged_so_again(adapting: Model) -> None:
+    engine = engine_for(adapting)
+    first = next(e for e in events(engine, adapted_then_hot()) if e.start_ms > START + 590_000)
+    assert first.adaptation == told(engine)
+    assert first.adaptation.shift["flow"] > 0.1
+
+    again = Model(
+        manifest=adapting.manifest, digest="d" * 64, config_digest="c" * 64, interpreter=Half()
+    )
+    shift = adaptation.shift_of(first.adaptation, adapting.manifest.sensors)
+    again.fits = Fits(np.array([shift]), np.array([first.adaptation.factor]))
+    found = next(e for e in events(engine_for(again), adapted_then_hot()[560:]) if e.id == first.id)
+    assert (found.score, found.contributions) == (first.score, first.contributions)
+    assert found.window == first.window
+    assert found.adaptation is None
+
+
+def test_before_anything_is_in_force_events_tell_of_nothing(adapting: Model) -> None:
+    early = events(engine_for(adapting), pump(rows=60, hot=(20, 40)))
+    assert early
+    assert {e.adaptation for e in early} == {None}
+
+
+@given(
+    steps=st.integers(-50, 50),
+    scale=st.floats(1e-15, 1e15, allow_nan=False),
+)
+def test_what_is_told_of_a_shift_gives_it_back_to_the_digit(steps: int, scale: float) -> None:
+    flow = msgspec.structs.replace(FLOW, scale=scale)
+    adapter = Adapter(Terms(warmup_ms=80_000, step_ms=1000, sensors=(flow,), usual=None))
+    run(adapter, [steps * adaptation.STEP] * STAGE)
+    assert adaptation.shift_of(adapter.told, (flow,)) == adapter.shift
+    assert adapter.shift == [round(steps * adaptation.STEP, 9)]
+
+
+def test_assets_are_counted_by_stage(adapting: Model) -> None:
+    engine = engine_for(adapting)
+    assert engine.adaptation() == {}
+    engine.feed(pump(rows=20))
+    assert engine.adaptation()[adapting] == {
+        "learning": 1, "checking": 0, "adapted": 0, "refused": 0
+    }  # fmt: skip
+    engine.feed(pump(rows=600)[20:])
+    counts = engine.adaptation()[adapting]
+    assert counts["adapted"] == 1
+    assert model_health("x", adapting, None, Observed(), counts).adaptation == counts
+
+
+def test_without_a_warm_up_nothing_is_counted(model: Model) -> None:
+    engine = engine_for(model)
+    engine.feed(pump(rows=20))
+    assert engine.adaptation() == {}

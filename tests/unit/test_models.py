@@ -116,7 +116,7 @@ class Plant:
 
     @property
     def health(self) -> ModelHealth:
-        (health,) = self.models.health({})
+        (health,) = self.models.health({}, {})
         return health
 
     @property

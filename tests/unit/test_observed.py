@@ -103,7 +103,7 @@ def test_another_bundle_counts_from_nothing_its_statistics_go_on(manifest: Manif
 def test_health_holds_it_against_the_budget(model: Model, manifest: Manifest) -> None:
     promised = msgspec.structs.replace(manifest, calibration={"budget_per_week": 1.0})
     sold = Model(manifest=promised, digest="d" * 64, config_digest="", interpreter=None)
-    told = model_health("x", sold, None, Observed(30 * 12 * DAY_MS, 36, 30))
+    told = model_health("x", sold, None, Observed(30 * 12 * DAY_MS, 36, 30), {})
     assert (told.budget_per_week, told.achieved_per_week) == (1.0, 0.7)
     assert (told.asset_days, told.anomalies, told.assets) == (360.0, 36, 30)
-    assert model_health("x", model, None, Observed(assets=0)).achieved_per_week is None
+    assert model_health("x", model, None, Observed(assets=0), {}).achieved_per_week is None

@@ -1,9 +1,10 @@
 """An alert of the lake, run again: the same rows through the device's own engine.
 
 Rules: the engine is fed the asset's rows from before the alert to its end,
-with the bundle the event names; figures are compared to the digit, nothing
-is rounded.  Equality is promised within one combination of runtime, version,
-architecture and delegate, so the combination that ran here is told.
+with the bundle the event names, adapted to the asset as the event tells;
+figures are compared to the digit, nothing is rounded.  Equality is promised
+within one combination of runtime, version, architecture and delegate, so the
+combination that ran here is told.
 
 >>> explained = explain(events, lake, bundles, config=None)  # doctest: +SKIP
 >>> explained.equal  # doctest: +SKIP
@@ -12,12 +13,16 @@ True
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from offbeat_edge import fleet
+from offbeat_edge.adaptation import shift_of
 from offbeat_edge.engine import Engine
 from offbeat_edge.interpreter import Interpreter
-from offbeat_edge.model import open_model
+from offbeat_edge.model import Fits, open_model
 from offbeat_edge.replay import play, samples
 from offbeat_edge.schema import iso
 from offbeat_train.errors import DataError, LakeError
@@ -29,7 +34,14 @@ if TYPE_CHECKING:
     from offbeat_edge.config import Config
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.model import Model
-    from offbeat_edge.schema import AlertEvent, Contribution, Runtime, Sample, ScoreRecord
+    from offbeat_edge.schema import (
+        Adaptation,
+        AlertEvent,
+        Contribution,
+        Runtime,
+        Sample,
+        ScoreRecord,
+    )
     from offbeat_train.lake import Lake
 
     Find = Callable[[AlertEvent], Bundle]
@@ -104,10 +116,11 @@ def explain(
     bundle, model, same_config = _open(events[0], bundle_of, config)
     compared: list[Compared] = []
     scores: list[ScoreRecord] = []
-    for digest in dict.fromkeys(e.model.bundle for e in events if e.model is not None):
-        of_one = [e for e in events if e.model is not None and e.model.bundle == digest]
+    for (digest, _), group in groupby((e for e in events if e.model is not None), key=_judged_by):
+        of_one = list(group)
         if digest != bundle.digest:  # another model took over while it was open
             bundle, model, same_config = _open(of_one[0], bundle_of, config)
+        model.fits = _fits(of_one[0], bundle.manifest)
         found, told = _run(of_one, lake, model)
         compared += [_compare(event, told, found) for event in of_one]
         scores += found
@@ -124,6 +137,18 @@ def explain(
     )
 
 
+def _judged_by(event: AlertEvent) -> tuple[str, Adaptation | None]:
+    return event.model.bundle if event.model else "", event.adaptation
+
+
+def _fits(event: AlertEvent, manifest: Manifest) -> Fits | None:
+    """Return what was learned of the asset when an event was told."""
+    if event.adaptation is None:
+        return None
+    shift = shift_of(event.adaptation, manifest.sensors)
+    return Fits(np.array([shift]), np.array([event.adaptation.factor]))
+
+
 def _open(
     event: AlertEvent, bundle_of: Find, config: Config | None
 ) -> tuple[Bundle, Model, bool | None]:
@@ -133,6 +158,7 @@ def _open(
     if config is None or entry is None:
         return bundle, open_model(bundle, config_digest=wanted), None
     model = fleet.open_entry(config, entry, bundle)
+    model.warmup_ms = 0  # the events say what was learned; nothing is here
     return bundle, model, model.ref.config == wanted
 
 

@@ -80,6 +80,8 @@ class _Finder:
 def _tell(explained: Explained) -> None:
     first = explained.events[0].event
     print(f"{first.message} ({first.start})")
+    if first.adaptation is not None:
+        print(f"adapted to the asset: {page.adapted(first.adaptation)}")
     for item in explained.events:
         print(f"{item.event.type:6} {item.event.time}  {'same' if item.equal else 'DIFFERENT'}")
         for what, published, again in page.figures(item):

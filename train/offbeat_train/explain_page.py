@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from offbeat_edge.schema import Contribution, ScoreRecord
+    from offbeat_edge.schema import Adaptation, Contribution, ScoreRecord
     from offbeat_train.explain import Compared, Explained
 
 PANELS = 4  # sensors drawn at most
 PANEL_HEIGHT = 1.7  # inches
 DPI = 130
+UNTOLD = ("1.0", "1.1", "1.2")  # schemas of events that know no adaptation
 
 
 def write(path: Path, explained: Explained) -> None:
@@ -140,9 +141,19 @@ def doubts(explained: Explained) -> list[str]:
         found.append("the configuration given is not the one the alert was made under")
     if explained.same_config is None and not explained.equal:
         found.append("without --config the bundle's own lateness and alert rule were used")
+    if not explained.equal and any(item.event.schema in UNTOLD for item in explained.events):
+        found.append("events of that age do not say whether the asset was adapted to")
     if any(item.score is None and item.event.kind == "anomaly" for item in explained.events):
         found.append("a window the device judged is not in the lake whole: samples are missing")
     return found
+
+
+def adapted(told: Adaptation | None) -> str:
+    """Say what was in force of an asset's warm-up when an event was told."""
+    if told is None:
+        return "no"
+    shifts = ", ".join(f"{name} {shift:+g}" for name, shift in told.shift.items())
+    return f"{shifts}; scores divided by {told.factor:g}"
 
 
 def _words(explained: Explained) -> list[str]:
@@ -161,6 +172,7 @@ def summary(explained: Explained) -> str:
         "model": f"{spec.name} {spec.version}, window {spec.window} x {spec.period_ms} ms",
         "bundle": first.model.bundle if first.model else "",
         "configuration": first.model.config if first.model else "",
+        "adapted": adapted(first.adaptation),
         "run again on": " ".join(_words(explained)) or "the statistical fallback",
     }
     listed = "".join(f"<dt>{key}</dt><dd>{escape(value)}</dd>" for key, value in rows.items())

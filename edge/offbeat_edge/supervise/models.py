@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from offbeat_edge.knownanswer import KnownAnswer
     from offbeat_edge.log import Log
     from offbeat_edge.model import Model
+    from offbeat_edge.schema import Stage
     from offbeat_edge.supervise.crashes import Crashes
     from offbeat_edge.supervise.shelf import Shelf
 
@@ -213,7 +214,9 @@ class Models:
                 return msgspec.structs.asdict(runtime)
         return {}
 
-    def health(self, observed: Mapping[Model, Observed]) -> list[ModelHealth]:
+    def health(
+        self, observed: Mapping[Model, Observed], adaptation: Mapping[Model, dict[Stage, int]]
+    ) -> list[ModelHealth]:
         """Return every model's condition, and what it has achieved."""
         return [
             model_health(
@@ -221,6 +224,7 @@ class Models:
                 post.model,
                 post.failed or post.problem,
                 NOTHING if post.model is None else observed.get(post.model, NOTHING),
+                {} if post.model is None else adaptation.get(post.model, {}),
             )
             for post in self._posts
         ]
