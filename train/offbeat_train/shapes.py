@@ -21,6 +21,7 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
 from offbeat_edge.shape import STEPS, Codebook, drawn
+from offbeat_train.blocks import in_blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,18 +51,17 @@ def learn(windows: Floats, scored: NDArray[np.intp]) -> Book | None:
     if count < LEAST_CODES:
         return None
     count = max(1, min(count, len(sample) // WINDOWS_PER_CODE))
-    shapes = drawn(sample[..., scored].astype(np.float64), pool)
-    return Book(pool, np.stack([_centers(of_sensor, count) for of_sensor in shapes]))
+    shapes = in_blocks(
+        lambda part: drawn(part[..., scored].astype(np.float64), pool).swapaxes(0, 1), sample
+    )
+    of_sensors = np.ascontiguousarray(shapes.swapaxes(0, 1))
+    return Book(pool, np.stack([_centers(of_sensor, count) for of_sensor in of_sensors]))
 
 
 def strangeness(book: Book, windows: Floats, scored: NDArray[np.intp]) -> Floats:
     """Mean square distance of each sensor's shape to the nearest code, (N, S)."""
     codebook = Codebook(book.codes)
-    parts = [
-        codebook.distance(drawn(windows[start : start + BATCH][..., scored], book.pool))
-        for start in range(0, len(windows), BATCH)
-    ]
-    return np.concatenate(parts)
+    return in_blocks(lambda part: codebook.distance(drawn(part[..., scored], book.pool)), windows)
 
 
 def worth_knowing(book: Book, windows: Floats, scored: NDArray[np.intp], strange: Floats) -> bool:
