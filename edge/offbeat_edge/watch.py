@@ -29,6 +29,7 @@ from offbeat_edge.schema import (
     iso,
 )
 from offbeat_edge.sensorcheck import SensorCheck
+from offbeat_edge.standing import standing
 from offbeat_edge.telling import Told
 from offbeat_edge.watchstate import WatchState
 from offbeat_edge.window import Aligner, Ring, Row
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from offbeat_edge.control import Feedback, Maintenance
     from offbeat_edge.model import Model
     from offbeat_edge.outputs import Outputs, Verdict
-    from offbeat_edge.schema import Contribution, Reason, Sample, State
+    from offbeat_edge.schema import Contribution, Reason, Sample
     from offbeat_edge.upkeep import Upkeep
     from offbeat_edge.window import Floats
 
@@ -380,20 +381,22 @@ class Watch:
         calm = calm and now is not None and now.adaptation == adaptation
         if self.score is not None and calm and self._is_ok():
             return
-        state, reasons, kind = self._state()
-        reasons += self._notes()
-        open_alert = None if kind is None else self.book.open_alert(kind)
-        said = None if now is None else (now.state, now.reasons, now.alert, now.adaptation)
-        if now is not None and said == (state, reasons, open_alert, adaptation):
+        found = standing(
+            self.book.lives, faults=self.faults, degraded=self.model.degraded,
+            scored=self.score is not None, resting_ms=self.resting_ms,
+        )  # fmt: skip
+        if now is not None and (*found, adaptation) == (
+            now.state, now.reasons, now.alert, now.adaptation,
+        ):  # fmt: skip
             return
-        since_ms = now.since_ms if now is not None and now.state == state else time_ms
+        since_ms = now.since_ms if now is not None and now.state == found.state else time_ms
         self.current = AssetState(
             asset=self.asset,
-            state=state,
+            state=found.state,
             since=iso(since_ms),
             since_ms=since_ms,
-            reasons=reasons,
-            alert=open_alert,
+            reasons=found.reasons,
+            alert=found.alert,
             score=self.score,
             adaptation=adaptation,
         )
@@ -404,30 +407,6 @@ class Watch:
         if self.faults or self.model.degraded is not None or self.resting_ms is not None:
             return False
         return not any(life.alert or life.verdict for life in self.book.lives.values())
-
-    def _notes(self) -> tuple[str, ...]:
-        """Say what people have told us of this asset."""
-        notes = [
-            f"{kind}: {life.verdict}" for kind, life in self.book.lives.items() if life.verdict
-        ]
-        if self.resting_ms is not None:
-            notes.append(f"maintenance until {iso(self.resting_ms)}")
-        return tuple(notes)
-
-    def _state(self) -> tuple[State, tuple[str, ...], Kind | None]:
-        opened = self.book.open_alert
-        faults = tuple(sorted(f"{name}: {why}" for name, why in self.faults.items()))
-        if opened("stale"):
-            return "stale", ("no data",), "stale"
-        if opened("anomaly"):
-            return "anomaly", faults, "anomaly"
-        if opened("sensor_fault"):
-            return "sensor_fault", faults, "sensor_fault"
-        if self.model.degraded is not None:
-            return "degraded", (self.model.degraded,), None
-        if self.score is None:
-            return "warming", (), None
-        return "ok", (), None
 
     # -- persistence
 
