@@ -214,7 +214,7 @@ from offbeat_edge.durable import Durable
 record = Durable._record
 def unjournalled(self, control, place):
     record(self, control, place)
-    self._entry.controls.clear()
+    self._journal.controls.clear()
 Durable._record = unjournalled
 """
 

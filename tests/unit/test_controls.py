@@ -236,6 +236,8 @@ def test_whatever_people_say_an_alert_is_new_then_over_and_hushed_ones_stay_away
         elif move == "rest" and not opened:
             alert.rest(life, rule, time_ms, score)
             assert life.candidate_ms is None
+            if peak is not None and score >= HUSH_ESCAPE * peak:
+                peak = None  # another matter, though nothing may open during maintenance
         elif move == "score":
             event = alert.advance(life, rule, time_ms, score)
             assert (event == "new") <= (not opened)
