@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 SEED = int(os.environ.get("OFFBEAT_SEED", "1"))
 
 MUTANTS = {
+    # on a slow disk, or a kill would seldom fall in between
     "acknowledges before the commit": """
+import time
 from offbeat_edge.daemon import Daemon
 take = Daemon._take
 def early(self, messages):
     take(self, messages)
     self._parts.link.ack(messages)
     self._owed = []
+    if messages:
+        time.sleep(0.2)
 Daemon._take = early
 """,
     "spools alerts outside the transaction": """
