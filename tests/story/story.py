@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 FIRST, DRIFT, ROLLOUT, AFTER, POISON, FORCED, END = 6, 7, 12, 15, 17, 22, 28
 BUDGET_A_WEEK = 6.0  # false alarms of one pump, stated at the first fit
 MUCH = 0.03  # of the time in alarm: several times a calm day; thresholds follow a drift
+LITTLE = 0.02  # of the time in alarm: what a good model may cost
 HOURS = 1 / 24
 POLICY = """
 [canary]
@@ -126,7 +127,7 @@ class Story:
         calm, loud = self.count("after the rollout", AFTER, POISON, beside=list(faults()))
         assert all(hits), f"faults caught: {hits}"
         assert calm <= BUDGET_A_WEEK, f"{calm:.1f} false alarms a week and pump"
-        assert loud < MUCH / 5, f"in alarm for {loud:.0%} of the time"
+        assert loud < LITTLE, f"in alarm for {loud:.0%} of the time"
         say(f"{len(hits)} of {len(hits)} injected faults are caught")
 
     def poison(self) -> None:
