@@ -155,17 +155,18 @@ class Model:
     def explain(self, window: Floats, fits: Fits | None = None) -> Explained | None:
         """Say where the score of one ``window`` (T, F) comes from, better than `judge`.
 
-        None without the model.  Dearer than a score; see `blame`.
+        None without the model.  Dearer than a score; see `blame`.  One that
+        fails here fails at the next score too, and is given up there: rows of
+        this batch are settled already, and a journal is walked batch by batch.
         """
+        if self.interpreter is None:
+            return None
         center = self._center_of(fits or self.fits)
         scaled = scale(window[None], center, self._spread)
-        recon = self._reconstruct(scaled)
-        if recon is None or self.interpreter is None:
-            return None
+        reconstruct = self.interpreter.reconstruct
         try:
-            found = self._scorer.blame(scaled[0], recon[0], self.interpreter.reconstruct)
-        except ModelError as error:
-            self._lapse(error)
+            found = self._scorer.blame(scaled[0], reconstruct(scaled)[0], reconstruct)
+        except ModelError:
             return None
         expected = found.expected * self._spread + center.reshape(-1)
         return Explained(found.shares.tolist(), expected.tolist())
@@ -191,15 +192,11 @@ class Model:
         try:
             recon = self.interpreter.reconstruct(scaled)
         except ModelError as error:
-            self._lapse(error)
+            self.degraded = self.lapsed = f"model failed: {error}"
+            self.interpreter = None
             return None
         self.degraded = None
         return recon
-
-    def _lapse(self, error: ModelError) -> None:
-        """Let plain statistics score from now on."""
-        self.degraded = self.lapsed = f"model failed: {error}"
-        self.interpreter = None
 
 
 Guard = Callable[[Callable[[], Reconstructor]], Reconstructor]

@@ -234,8 +234,19 @@ def test_calm_windows_cost_no_more_than_their_score(manifest: Manifest) -> None:
 def test_a_model_that_fails_at_the_explanation_leaves_the_plain_shares(manifest: Manifest) -> None:
     model = model_of(manifest, FailsLater())
     window = np.array([[19.0, 20.0]] * 4)
-    plain = model.judge(window[None])
-    assert plain.score[0] > 1.0
+    assert model.judge(window[None]).score[0] > 1.0
     assert model.explain(window) is None
+
+
+def test_it_is_given_up_at_the_next_score_for_rows_of_this_batch_are_settled(
+    manifest: Manifest,
+) -> None:
+    """A journal walks a batch under one model: given up half way, alerts would differ."""
+    model = model_of(manifest, FailsLater())
+    window = np.array([[19.0, 20.0]] * 4)
+    model.judge(window[None])
+    model.explain(window)
+    assert (model.lapsed, model.degraded) == (None, None)
+    model.judge(window[None])
     assert (model.interpreter, model.lapsed) == (None, "model failed: worn out")
     assert model.explain(window) is None
