@@ -31,6 +31,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from offbeat_edge import bundle, config, control, fleet, golden, knownanswer
 from offbeat_edge.detector import DetectorSpec, FallbackSpec
 from offbeat_edge.engine import Engine
+from offbeat_edge.follow import FollowSpec
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.manifest import Manifest
 from offbeat_edge.payload.decoder import Decoder
@@ -82,6 +83,7 @@ def make_bundle(
         epsilon=0.01,
         calibration={},
         alert=AlertRule(clear_ratio=0.9),
+        follow=FollowSpec(windows=8, factor=1.5, most=2.0),
         lineage=Lineage(data_sha256="0" * 64, code_version="0", config={}, metrics={}, seed=0),
         runtimes=(),
     )  # fmt: skip

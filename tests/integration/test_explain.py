@@ -127,6 +127,34 @@ def test_an_asset_that_was_adapted_to_is_judged_so_again(
     assert "do not say whether the asset was adapted to" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("begun", [600, 885])
+def test_an_event_is_measured_by_the_threshold_it_tells(tmp_path: Path, begun: int) -> None:
+    """A device that began later has followed other scores than the lake holds."""
+    chance, path = random.Random(1), tmp_path / "model.offbeat"
+    make_bundle(path)
+    stream = [
+        Sample("p0", START_MS + 1000 * k, {
+            "flow": 11.6 + chance.gauss(0, 0.05) + 5.0 * (900 <= k < 910),
+            "heat": 20.0 + chance.gauss(0, 0.05),
+        })
+        for k in range(1000)
+    ]  # fmt: skip
+    model = open_model(bundle.load(path), config_digest="")
+    engine = Engine(site="s", gateway="g", route=lambda _: model)
+    events = engine.feed(stream[begun:]).events
+    alert = next(event.alert for event in events if event.start_ms >= START_MS + 900_000)
+    writer = Writer(open_lake(str(tmp_path / "lake")).store)
+    writer.events("1-r", ALERTS, events)
+    writer.rows("1-r", "p0", rows_of([(s.time_ms, s.values) for s in stream]))
+    lake = open_lake(str(tmp_path / "lake"))
+    found = explain(find(lake, alert), lake, lambda _: bundle.load(path), config=None)
+    assert found.equal
+    followed = {s.time_ms: s.threshold for s in found.scores}
+    agree = all(followed[i.event.time_ms] == i.event.threshold for i in found.events)
+    assert agree == (begun == 600)
+    assert max(followed.values()) > 1.0
+
+
 def test_one_event_can_be_named_and_an_unknown_one_is_told(
     site: Recording, capsys: pytest.CaptureFixture[str]
 ) -> None:

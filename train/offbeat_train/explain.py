@@ -1,10 +1,11 @@
 """An alert of the lake, run again: the same rows through the device's own engine.
 
 Rules: the engine is fed the asset's rows from before the alert to its end,
-with the bundle the event names, adapted to the asset as the event tells;
-figures are compared to the digit, nothing is rounded.  Equality is promised
-within one combination of runtime, version, architecture and delegate, so the
-combination that ran here is told.
+with the bundle the event names, adapted to the asset and measured by the
+threshold that the event tells, whatever led to them; figures are compared to
+the digit, nothing is rounded.  Equality is promised within one combination of
+runtime, version, architecture and delegate, so the combination that ran here
+is told.
 
 >>> explained = explain(events, lake, bundles, config=None)  # doctest: +SKIP
 >>> explained.equal  # doctest: +SKIP
@@ -13,9 +14,11 @@ True
 
 from __future__ import annotations
 
+from copy import copy
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 from offbeat_edge import fleet
@@ -122,7 +125,10 @@ def explain(
             bundle, model, same_config = _open(of_one[0], bundle_of, config)
         model.fits = _fits(of_one[0], bundle.manifest)
         found, told = _run(of_one, lake, model)
-        compared += [_compare(event, told, found) for event in of_one]
+        judged = found
+        if any(_measured_otherwise(event, found) for event in of_one):
+            judged, _ = _run(of_one, lake, _unfollowing(model))
+        compared += [_compare(event, told, judged) for event in of_one]
         scores += found
     kept = [event.id for event in events]
     compared.sort(key=lambda item: kept.index(item.event.id))
@@ -135,6 +141,23 @@ def explain(
         runtime=ran.runtime if isinstance(ran, Interpreter) else None,
         same_config=same_config,
     )
+
+
+def _measured_otherwise(event: AlertEvent, scores: Sequence[ScoreRecord]) -> bool:
+    """Tell whether the threshold followed other scores on the device than here.
+
+    There its memory may be shorter (the bundle, or the asset, was new), or pass over
+    what people said was work.
+    """
+    times = {score.time_ms: score.threshold for score in scores}
+    return event.kind == "anomaly" and times.get(event.time_ms) not in (None, event.threshold)
+
+
+def _unfollowing(model: Model) -> Model:
+    """Return the model with a threshold that stands still."""
+    still = copy(model)
+    still.manifest = msgspec.structs.replace(model.manifest, follow=None)
+    return still
 
 
 def _judged_by(event: AlertEvent) -> tuple[str, Adaptation | None]:
@@ -216,7 +239,7 @@ def _compare(
 ) -> Compared:
     count = len(event.contributions)
     again = told.get(event.id)
-    if again is not None:
+    if again is not None and again.threshold == event.threshold:
         same = (again.type, again.time_ms, again.message) == (
             event.type,
             event.time_ms,
@@ -227,4 +250,5 @@ def _compare(
     at = next((s for s in scores if s.time_ms == event.time_ms), None)
     if at is None or event.kind != "anomaly":
         return Compared(event, None, None, None, same_event=False)
-    return Compared(event, at.score, None, at.contributions[:count], same_event=False)
+    score = at.score if at.threshold == event.threshold else at.score / event.threshold
+    return Compared(event, score, None, at.contributions[:count], same_event=False)
