@@ -12,12 +12,17 @@ from bundle_parts import answered
 
 from offbeat_edge import bundle
 from offbeat_edge.cli import main
+from offbeat_edge.follow import FollowSpec
 from offbeat_edge.model import Model
+from offbeat_edge.replay import samples
 from offbeat_edge.schema import AlertEvent
 from offbeat_train.calibration import WEEK_MS, Curve, Tail
 from offbeat_train.errors import DataError
+from offbeat_train.explain import run_again
+from offbeat_train.history import Recording
 from offbeat_train.preview.incidents import fold
-from offbeat_train.preview.levels import Once, by_budget, by_times, reach
+from offbeat_train.preview.levels import Level, Once, by_budget, by_times, reach
+from offbeat_train.preview.page import Preview, around
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +114,25 @@ def test_alerts_that_overlap_under_any_threshold_are_one_incident() -> None:
         ("anomaly", 200_000, 300_000, {1}),
     ]
     assert [alert.first.alert for alert in found[0].alerts] == ["c", "d", "a"]
+
+
+def test_a_picture_shows_the_scores_that_the_whole_history_gives(manifest: Manifest) -> None:
+    """Its threshold has followed the same scores, long before the picture begins."""
+    rows = np.random.default_rng(0).normal([11.9, 20.0], 0.02, size=(2000, 2))
+    rows[1500:1560, 0] += 9.0
+    found = Recording(times_ms=START_MS + 1000 * np.arange(2000), values=rows, row=np.arange(2000))
+    spec = FollowSpec(windows=300, factor=1.5, most=2.0)
+    model = at_work(msgspec.structs.replace(manifest, follow=spec))
+    stream = samples("p1", found.times_ms, found.values, ("flow", "heat"))
+    scores, events = run_again(stream, model, site="", gateway="")
+    preview = Preview(
+        levels=[Level("as it is", (1.0,), model)], events=[list(events.values())],
+        scores={"p1": scores}, recordings={"p1": found}, sensors=("flow", "heat"), notes=[],
+    )  # fmt: skip
+    incident = max(preview.incidents(), key=lambda one: one.start_ms)
+    drawn, _ = around(preview, incident)
+    assert max(score.threshold for score in drawn) > 1.0
+    assert drawn == [s for s in scores if drawn[0].time_ms <= s.time_ms <= drawn[-1].time_ms]
 
 
 @pytest.fixture

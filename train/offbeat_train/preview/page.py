@@ -3,7 +3,8 @@
 Rules: one file, no network, readable in light and dark, on paper and by the
 colour-blind.  What cannot be known from this history stands first.  Every
 incident is listed, the loudest are drawn: the windows before and during it,
-scored again by the device's own engine under the bundle's own threshold.
+scored again by the device's own engine under the bundle's own threshold, which
+follows there as it did over the whole history.
 
 >>> write(Path("before.html"), preview)  # doctest: +SKIP
 """
@@ -21,7 +22,7 @@ from matplotlib import rc_context
 
 from offbeat_edge.replay import samples
 from offbeat_edge.schema import iso
-from offbeat_train.explain import run_again
+from offbeat_train.explain import lead_ms, run_again
 from offbeat_train.explain_page import loudest, panels
 from offbeat_train.health_view import interval
 from offbeat_train.preview.incidents import Incident, fold
@@ -43,7 +44,6 @@ OVERVIEWS = 12  # assets whose score is drawn over the whole history
 SENSORS = 3  # in a picture
 BEFORE, DURING = 3, 12  # windows in a picture
 STRANGE_SHARE = 0.2  # of the time in alert; a model that knows a machine stays far below
-LEAD = 4  # windows more to settle the engine
 DAY_MS = 24 * 3_600_000
 WEEK_MS = 7 * DAY_MS
 
@@ -258,14 +258,14 @@ def _picture(preview: Preview, n: int, incident: Incident) -> str:
 def around(preview: Preview, incident: Incident) -> tuple[list[ScoreRecord], bool]:
     """Score the rows around an incident again; tell whether its end was cut off.
 
-    The scores name every sensor and are the bundle's own: 1.0 is its threshold.
+    The scores name every sensor; 1.0 is the threshold of the bundle as it is.
     """
     model, recording = preview.levels[0].model, preview.recordings[incident.asset]
     window = preview.manifest.model.window * preview.manifest.model.period_ms
     start = incident.start_ms - BEFORE * window
     limit = incident.start_ms + DURING * window
     end = min(incident.end_ms + window, limit)
-    settle = start - LEAD * window - preview.manifest.model.hold_ms
+    settle = start - lead_ms(preview.manifest)
     rows = (recording.times_ms >= settle) & (recording.times_ms <= end)
     stream = samples(
         incident.asset, recording.times_ms[rows], recording.values[rows], preview.sensors
