@@ -3,7 +3,7 @@ r"""Bytes from the broker → messages: plain publishes are read here, every oth
 Rules: paho takes about 40 µs for a PUBLISH: three reads of the socket, and objects for
 properties, conditions and callbacks that nobody needs here; this takes 3.  *Plain* is what
 has QoS 0 or 1, a topic in UTF-8 and no properties.  All else, what is malformed too, is handed
-to paho whole, one packet at a time and in order, so paho alone decides on it.  Many PUBACKs
+to paho, one packet at a time and in order, so paho alone decides on it.  Many PUBACKs
 leave as one write, not each by itself.  Two private names of paho are used, the method it
 reads with and the one it queues packets with; where the installed paho does not work through
 them (``FITS``), the session leaves everything to paho.
@@ -66,6 +66,7 @@ class Packets:
         self._generation = generation
         self._data = bytearray()
         self._at = 0  # where the next packet starts
+        self._rest = 0  # bytes of one that was begun, still to be taken
 
     def add(self, data: bytes) -> None:
         """Take bytes as they come."""
@@ -74,7 +75,10 @@ class Packets:
         self._data += data
 
     def publish(self) -> Message | None:
-        """Return the next packet if it is all there and a plain publish."""
+        """Return the next packet if it is all there and a plain publish.
+
+        Not while one is `begun`.
+        """
         data = self._data
         try:
             plain = _PLAIN.get(data[self._at])
@@ -101,16 +105,31 @@ class Packets:
         return Message(topic, bytes(data[body:stop]), qos, retain, mid, self._generation)
 
     def whole(self) -> bytes | None:
-        """Return the next packet if it is all there, whatever it is."""
-        try:
-            _, stop = _body(self._data, self._at)
-        except IndexError:
-            return None
-        if stop > len(self._data):
+        """Return the next packet, or what was left of one that was begun, if it is all there."""
+        stop = self._stop()
+        if stop is None or stop > len(self._data):
             return None
         packet = bytes(self._data[self._at : stop])
-        self._at = stop
+        self._at, self._rest = stop, 0
         return packet
+
+    def begun(self) -> bytes:
+        """Return what is there of a packet that is not `whole`; b"" while its length is unknown."""
+        stop, have = self._stop(), len(self._data)
+        if stop is None:
+            return b""
+        part = bytes(self._data[self._at :])
+        self._at, self._rest = have, stop - have
+        return part
+
+    def _stop(self) -> int | None:
+        """Return where the next packet stops, None while that is not known."""
+        if self._rest:
+            return self._at + self._rest
+        try:
+            return _body(self._data, self._at)[1]
+        except IndexError:
+            return None
 
 
 class Reader(Client):
@@ -131,7 +150,7 @@ class Reader(Client):
         return data
 
     def hand(self, packet: bytes | OSError) -> MQTTErrorCode:
-        """Let paho read one whole packet, or the end of the connection."""
+        """Let paho read a packet, or a part of one, or the end of the connection."""
         self._handed = packet
         return self.loop_read()
 

@@ -34,6 +34,7 @@ AnyClient = TypeVar("AnyClient", bound=Client)
 
 SESSION_EXPIRY_S = 7 * 86_400  # the broker keeps our queue for a week
 CONNECT_TIMEOUT_S = 5.0  # TCP and TLS
+TURN = 4096  # packets read at most, messages or not, before all else has its turn
 UNSUPPORTED_VERSION = 0x84  # MQTT 5 reason code
 TAKEN_OVER = 0x8E
 # A broker that gathers small packets (Nagle) holds a message back until the last one was
@@ -151,7 +152,9 @@ class Session:
 
     def _read(self, reader: Reader, limit: int) -> bool:
         packets = self._packets
-        while self.ended is None and len(self.inbox) < limit:
+        for _ in range(TURN):
+            if self.ended is not None or len(self.inbox) >= limit:
+                break
             message = None if self._unseen else packets.publish()
             if message is not None:
                 self.inbox.append(message)
@@ -159,8 +162,14 @@ class Session:
                 self._unseen = False
                 self._guard("read", partial(reader.hand, packet))
             elif not self._receive(reader):
+                self._show_life(reader)
                 return True
         return False
+
+    def _show_life(self, reader: Reader) -> None:
+        """Let paho see that a packet is on its way that takes longer than a keep-alive."""
+        if self._unseen and (part := self._packets.begun()):
+            self._guard("read", partial(reader.hand, part))
 
     def _receive(self, reader: Reader) -> bool:
         """Take what the socket has; false when it has nothing now."""
@@ -173,7 +182,9 @@ class Session:
         return True
 
     def _read_by_paho(self, limit: int) -> bool:
-        while self.ended is None and len(self.inbox) < limit:
+        for _ in range(TURN):
+            if self.ended is not None or len(self.inbox) >= limit:
+                break
             before = len(self.inbox)
             self._guard("read", self._client.loop_read)
             if len(self.inbox) == before and not self._readable():
@@ -188,7 +199,8 @@ class Session:
     def keep_alive(self) -> None:
         """Send pings; notice a broker that no longer answers.
 
-        The next packet goes to paho, so that it knows of this second's life.
+        The next packet, or what is there of it, goes to paho, so that it knows
+        of this second's life.
         """
         self._unseen = True
         if self.ended is None:

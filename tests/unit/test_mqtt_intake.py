@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
 
-from offbeat_edge import mqtt_intake
+from offbeat_edge import mqtt_intake, mqtt_session
 from offbeat_edge.mqtt_session import QUICKACK, Broker, Session
 
 if TYPE_CHECKING:
@@ -209,6 +209,21 @@ def test_packets_come_out_whole_however_they_are_cut(packets: list[bytes], cuts:
     assert found == b"".join(packets)
 
 
+@given(st.lists(PUBLISHES, min_size=1, max_size=4), st.lists(st.integers(1, 9), min_size=1))
+def test_a_packet_that_was_begun_goes_on_where_it_stopped(
+    packets: list[bytes], cuts: list[int]
+) -> None:
+    stream = mqtt_intake.Packets(five=True, generation=1)
+    data, found = b"".join(packets), b""
+    for size in [*cuts, len(data)]:
+        stream.add(data[:size])
+        data = data[size:]
+        while (one := stream.whole()) is not None:
+            found += one
+        found += stream.begun()
+    assert found == b"".join(packets)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_plain_publishes_do_not_pass_through_paho(version: str) -> None:
     wire = Wire(version, intake=True)
@@ -248,20 +263,33 @@ def test_a_limited_read_leaves_the_rest_for_the_next_which_does_not_wait() -> No
     wire.close()
 
 
-def test_messages_show_that_a_connection_lives_as_they_show_it_to_paho() -> None:
-    wires = [Wire("5", intake=intake, keepalive_s=1) for intake in (True, False)]
-    heard = [b"", b""]
-    until = time.monotonic() + 2.5
+def test_a_connection_lives_for_as_long_as_it_does_for_paho() -> None:
+    """By messages, or by one that takes longer than the keep-alive."""
+    cases = [(intake, slow) for intake in (True, False) for slow in (True, False)]
+    wires = [Wire("5", intake=intake, keepalive_s=1) for intake, _ in cases]
+    large = publish(b"plant/p1", bytes(200))
+    heard, at, until = [b""] * len(wires), 0, time.monotonic() + 2.5
     while time.monotonic() < until:  # no ping is answered meanwhile
-        for n, wire in enumerate(wires):
-            wire.say(PLAIN)
+        for n, (wire, (_, slow)) in enumerate(zip(wires, cases, strict=True)):
+            wire.say(large[at : at + 1] if slow else PLAIN)
             wire.session.keep_alive()
             heard[n] += wire.heard()
+        at += 1
         time.sleep(0.05)
     assert all(b"\xc0\x00" in pings for pings in heard)
-    ours, theirs = (wire.session.ended for wire in wires)
-    assert ours == theirs
-    for wire in wires:
+    for wire, (_, slow) in zip(wires, cases, strict=True):
+        wire.say(large[at:] if slow else large)
+        assert (wire.session.ended, wire.session.inbox[-1].payload) == (None, bytes(200))
+        wire.close()
+
+
+def test_a_broker_that_never_pauses_leaves_time_for_all_else() -> None:
+    for intake in (True, False):
+        wire = Wire("5", intake=intake)
+        wire.end.sendall(b"\xd0\x00" * (mqtt_session.TURN + 100))
+        wire.session.wait(PATIENCE_S)
+        assert not wire.session.read(LIMIT)
+        assert wire.session.read(LIMIT)
         wire.close()
 
 
