@@ -104,6 +104,7 @@ class Ingest:
     def ask(self, job: Callable[[], T]) -> Future[T]:
         """Run a job in the thread; what it raises goes to the future."""
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # whoever asked may go away: it is done all the same
 
         def run() -> None:
             try:

@@ -112,6 +112,16 @@ def plant(mosquitto: Mosquitto) -> Iterator[Plant]:
         yield made
 
 
+def test_what_was_asked_for_is_done_when_its_asker_has_gone(here: Here) -> None:
+    """A page that is closed cancels what it waits for."""
+    busy, done = threading.Event(), threading.Event()
+    here.ingest.ask(lambda: busy.wait(WAIT_S))
+    here.ingest.ask(done.set).cancel()
+    busy.set()
+    assert here.ingest.ask(lambda: "at work").result(WAIT_S) == "at work"
+    assert done.is_set()
+
+
 def test_what_a_gateway_says_is_on_the_board(here: Here, plant: Plant) -> None:
     plant.say("offbeat/gw1/status", b"online", retain=True)
     plant.say("offbeat/gw1/asset/p1/state", told(state("anomaly")), retain=True)
