@@ -56,7 +56,7 @@ MAX_TURN_S = 1.0  # a longer turn was no listening: the process was stopped or o
 
 
 class Parts(NamedTuple):
-    """Everything the loop moves, made by ``run_command``."""
+    """Everything the loop moves, made by ``assembly``."""
 
     durable: Durable
     link: Link

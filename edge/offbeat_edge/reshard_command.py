@@ -10,10 +10,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offbeat_edge import assembly, dial
 from offbeat_edge import config as configs
-from offbeat_edge import dial
 from offbeat_edge.errors import ConfigError
-from offbeat_edge.run_command import build
 from offbeat_edge.shards.handover import hand_over
 from offbeat_edge.shards.worker import MAX_SHARDS, check_sources
 
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     log = dial.log(config.log)
 
     def drain(shard: Shard | None) -> None:
-        build(config, log, shard=shard, drain=True).run()
+        assembly.drain(config, log, shard=shard).run()
 
     count = hand_over(config, to=args.to, drain=drain, log=log)
     print(f"{count} assets are handed over: start with offbeat run --shards {args.to}")

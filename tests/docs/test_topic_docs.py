@@ -29,11 +29,11 @@ from offbeat_edge import (
 )
 from offbeat_edge import config as configs
 from offbeat_edge import health as healths
+from offbeat_edge.assembly import build
 from offbeat_edge.delivery import report as reports
 from offbeat_edge.log import Log
 from offbeat_edge.payload.decoder import Decoder
 from offbeat_edge.refusal import REASONS
-from offbeat_edge.run_command import build
 from offbeat_edge.shards import gateway as gateways
 from offbeat_edge.voice import Rejects, Topics
 
