@@ -3,7 +3,8 @@
 Rules: ai-edge-litert when it is installed, else tflite-runtime.  A model has
 integer inputs of shape (1, T, F), all given the same window, each in its own
 scale; its outputs are the parts of the reconstruction and are summed here,
-elementwise in float64.  Values are rounded and clipped on the way in.  Many
+elementwise in float64.  Values are rounded and clipped on the way in; to what
+was cut off the model's linear path answers in floats (`beyond`).  Many
 windows run in one invocation, and the result does not depend on how many:
 integer operators are exact whatever the batch, and rows of a batch never
 meet.  One exception is avoided: on ARM the runtimes' own product of a single
@@ -24,7 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from offbeat_edge.errors import ModelError, RuntimeUnavailable
+from offbeat_edge import modelfile
+from offbeat_edge.beyond import Beyond
+from offbeat_edge.errors import BundleError, ModelError, RuntimeUnavailable
 from offbeat_edge.hush import without_greeting
 from offbeat_edge.schema import Runtime
 
@@ -71,12 +74,16 @@ class _Batch:
         operators = self._runtime._get_ops_details()  # noqa: SLF001 - the only way to know
         return any(operator["op_name"] == "DELEGATE" for operator in operators)
 
-    def run(self, windows: Floats, out: Floats) -> None:
-        """Fill ``out``; inputs beyond ``windows`` stay what the last run left there."""
+    def run(self, windows: Floats, out: Floats) -> bool:
+        """Fill ``out``; returns whether a value was beyond the integers, and cut.
+
+        Inputs past ``windows`` stay what the last run left there.
+        """
         runtime, count = self._runtime, len(windows)
         scratch = self._scratch if count == self._size else self._scratch[:count]
+        cut = False
         for port, buffer in self._entries:
-            _quantize(windows, port, scratch, buffer[:count])
+            cut |= _quantize(windows, port, scratch, buffer[:count])
             runtime.set_tensor(port.tensor, buffer)
         runtime.invoke()
         first, *more = self.outputs
@@ -86,6 +93,7 @@ class _Batch:
             if port.zero is not None or np.count_nonzero(values):  # the excess is mostly none
                 self._real(values, port, scratch)
                 np.add(out, scratch, out=out)
+        return cut
 
     def _real(self, values: NDArray[Any], port: _Port, out: Floats) -> None:
         """Fill ``out`` with what steps mean."""
@@ -127,6 +135,7 @@ class Interpreter:
         with without_greeting():
             first = self._prepare(1)
         self.window, self.sensors = _shape(first)
+        self._beyond = _beyond(model, first)
         self._sizes = BATCHES if first.delegated else PLAIN_BATCHES
         self._ready = {1: first} if first.delegated else {}
         self.runtime = Runtime(
@@ -172,7 +181,9 @@ class Interpreter:
         if size not in self._ready:
             self._ready[size] = self._prepare(size)
         try:
-            self._ready[size].run(windows, out)
+            cut = self._ready[size].run(windows, out)
+            if cut and self._beyond is not None:
+                self._beyond.add(windows, out)
         except _REFUSALS as error:
             raise ModelError(f"model: invocation of {size} windows failed: {error}") from error
 
@@ -217,15 +228,38 @@ def _shape(batch: _Batch) -> tuple[int, int]:
     return window, sensors
 
 
-def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) -> None:
-    """Round to the port's steps and clip; symmetric, so -limit to limit."""
+def _beyond(model: bytes, batch: _Batch) -> Beyond | None:
+    """Find the linear path beside a model prepared for one window."""
+    try:
+        path = modelfile.linear_path(model, where="model")
+    except BundleError as error:
+        raise ModelError(str(error)) from None
+    if path is None:
+        return None
+    port = batch.inputs[0]
+    if path[1].values.shape[0] != int(np.prod(port.shape)) or port.zero is not None:
+        raise ModelError(
+            f"model: expected a linear path over windows {port.shape} around 0,"
+            f" got {path[1].values.shape[0]} numbers"
+        )
+    return Beyond(path, most=float(port.scale * port.most))
+
+
+def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) -> bool:
+    """Round to the port's steps and clip; symmetric, so -limit to limit.
+
+    Returns whether anything was clipped.
+    """
     np.divide(windows, port.scale, out=scratch)
     np.rint(scratch, out=scratch)
     if port.zero is not None:
         scratch += port.zero
-    np.maximum(scratch, port.least, out=scratch)
-    np.minimum(scratch, port.most, out=scratch)
+    flat = scratch.reshape(-1)
+    cut = bool(flat[flat.argmax()] > port.most or flat[flat.argmin()] < port.least)
+    if cut:
+        np.clip(scratch, port.least, port.most, out=scratch)
     out[...] = scratch
+    return cut
 
 
 class Installed(NamedTuple):

@@ -4,7 +4,9 @@ Rules: the file is hostile until shown otherwise, so every offset is checked
 before it is followed and every count has a limit; nothing of it is run.  On
 top stands a static table of the operators a model of ours may use, and the
 highest version that each runtime loads (measured on both; what it does not
-list, no bundle may use: loops, custom code, variables, files).
+list, no bundle may use: loops, custom code, variables, files).  A model that
+goes on linearly beyond its integers names the weights of that path in an
+entry of its metadata (`LINEAR_PATH`), so that they are not there twice.
 
 >>> read(b"0000TFL3", where="x")
 Traceback (most recent call last):
@@ -15,14 +17,18 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
 from offbeat_edge.errors import BundleError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from offbeat_edge.schema import Runtime
 
@@ -32,7 +38,11 @@ SCHEMA_VERSION = 3
 LINKS_MAX = 1_000_000  # ends of all operators together
 TABLES_MAX = 65_536  # operators, tensors and codes each
 RANK_MAX = 8  # dimensions
+METADATA_MAX = 64  # entries
+LINEAR_PATH = b"offbeat linear path"  # see `linear_path`
+FINER = 254  # steps into which the linear path's rest divides a step of an int8 weight
 _LEFT_OUT = -1  # an optional input
+_CODES, _GRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6  # fields of a model
 
 # builtin code: (name, highest version in tflite-runtime 2.14, in ai-edge-litert 2.3)
 OPS = {
@@ -97,6 +107,13 @@ class ModelFile(NamedTuple):
     outputs: tuple[Port, ...]
 
 
+class Matrix(NamedTuple):
+    """Constant weights: real value = scale x values."""
+
+    values: NDArray[np.int16]  # (outputs, inputs)
+    scale: float
+
+
 class _Tensor(NamedTuple):
     port: Port
     per_channel: bool
@@ -109,14 +126,32 @@ def read(data: bytes, *, where: str) -> ModelFile:
     ------
     BundleError : not one plain graph of known operators and types.
     """
-    try:
+    with _reading(where):
         return _model(_Table(data, _u32(data, 0)))
-    except struct.error:
-        raise BundleError(
-            f"{where}: expected a TFLite model, got an offset out of the file"
-        ) from None
-    except _BadModelError as error:
-        raise BundleError(f"{where}: {error}") from None
+
+
+def linear_path(data: bytes, *, where: str) -> tuple[Matrix, Matrix] | None:
+    """Read the weights of a model's linear path, to 15 bits.
+
+    The entry of the metadata holds the numbers of two int8 tensors, int32, and
+    then for each, int8, the rest that it leaves of its weights, in steps
+    `FINER` times finer.
+
+    Returns
+    -------
+    From the window onto the components, (rank, T x F), and back, (T x F, rank);
+    None for a model that names none.
+
+    Raises
+    ------
+    BundleError : what is named there is not two int8 matrices that fit together.
+    """
+    with _reading(where):
+        root = _Table(data, _u32(data, 0))
+        for entry in root.tables(_METADATA, METADATA_MAX):
+            if entry.content(0) == LINEAR_PATH:
+                return _linear_path(root, entry)
+    return None
 
 
 def unloadable(model: ModelFile, runtime: Runtime) -> list[str]:
@@ -140,6 +175,18 @@ def unloadable(model: ModelFile, runtime: Runtime) -> list[str]:
 
 class _BadModelError(Exception):
     """The message of a refusal, without the file's name."""
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    try:
+        yield
+    except struct.error:
+        raise BundleError(
+            f"{where}: expected a TFLite model, got an offset out of the file"
+        ) from None
+    except _BadModelError as error:
+        raise BundleError(f"{where}: {error}") from None
 
 
 class _Table:
@@ -168,6 +215,11 @@ class _Table:
         value: int = struct.unpack_from("<b", self._data, at)[0] if at else 0
         return value
 
+    def f32(self, number: int) -> float:
+        """Return the first of a vector of floats."""
+        at = self.field(number)
+        return float(_unpack("<f", self._data, at + _u32(self._data, at) + 4))
+
     def table(self, number: int) -> _Table | None:
         at = self.field(number)
         return _Table(self._data, at + _u32(self._data, at)) if at else None
@@ -176,9 +228,23 @@ class _Table:
         at = self.field(number)
         return _u32(self._data, at + _u32(self._data, at)) if at else 0
 
-    def tables(self, number: int) -> Iterator[_Table]:
-        for at in self._elements(number, TABLES_MAX):
-            yield _Table(self._data, at + _u32(self._data, at))
+    def tables(self, number: int, most: int = TABLES_MAX) -> Iterator[_Table]:
+        for at in self._elements(number, most):
+            yield self._linked(at)
+
+    def pick(self, number: int, index: int) -> _Table:
+        return self._linked(_pick(self._elements(number, TABLES_MAX), index))
+
+    def content(self, number: int) -> bytes:
+        """Return the bytes of a text or a vector of bytes."""
+        count, at = self.length(number), self.field(number)
+        start = at + _u32(self._data, at) + 4 if at else 0
+        if start + count > len(self._data):
+            raise struct.error
+        return self._data[start : start + count]
+
+    def _linked(self, at: int) -> _Table:
+        return _Table(self._data, at + _u32(self._data, at))
 
     def numbers(self, number: int, most: int) -> tuple[int, ...]:
         return tuple(_i32(self._data, at) for at in self._elements(number, most))
@@ -196,8 +262,8 @@ def _model(root: _Table) -> ModelFile:
     version = root.i32(0)
     if version != SCHEMA_VERSION:
         raise _BadModelError(f"expected TFLite schema {SCHEMA_VERSION}, got {version}")
-    codes = [_code(table) for table in root.tables(1)]
-    graphs = list(root.tables(2))
+    codes = [_code(table) for table in root.tables(_CODES)]
+    graphs = list(root.tables(_GRAPHS))
     if len(graphs) != 1:
         raise _BadModelError(f"expected one graph, got {len(graphs)}")
     graph = graphs[0]
@@ -248,7 +314,38 @@ def _ops(graph: _Table, codes: list[tuple[str, int]], tensors: list[_Tensor]) ->
     )
 
 
-def _pick(items: list[_T], index: int) -> _T:
+def _linear_path(root: _Table, entry: _Table) -> tuple[Matrix, Matrix]:
+    content = root.pick(_BUFFERS, entry.i32(1)).content(0)
+    graph = root.pick(_GRAPHS, 0)
+    numbers, rest = struct.unpack_from("<2i", content), np.frombuffer(content, np.int8)[8:]
+    inward, outward = (_weights(root, graph.pick(0, index)) for index in numbers)
+    shape, size = inward.values.shape, inward.values.size
+    if outward.values.shape != shape[::-1] or len(rest) != 2 * size:
+        raise _BadModelError(
+            f"expected a linear path there and back with the rest of both,"
+            f" got {shape}, {outward.values.shape} and {len(rest)} bytes"
+        )
+    return _finer(inward, rest[:size]), _finer(outward, rest[size:])
+
+
+def _finer(matrix: Matrix, rest: NDArray[np.int8]) -> Matrix:
+    values = matrix.values * np.int16(FINER) + rest.reshape(matrix.values.shape)
+    return Matrix(values, matrix.scale / FINER)
+
+
+def _weights(root: _Table, table: _Table) -> Matrix:
+    """Read a constant of 8-bit numbers with one scale."""
+    port, quantization = _tensor(table).port, table.table(4)
+    data = root.pick(_BUFFERS, table.i32(2)).content(0)
+    scale = quantization.f32(2) if quantization and quantization.length(2) == 1 else 0.0
+    if port.type != "int8" or len(port.shape) != 2 or len(data) != port.shape[0] * port.shape[1]:
+        raise _BadModelError(f"expected an int8 matrix, got {port} of {len(data)} bytes")
+    if not 0 < scale < np.inf:
+        raise _BadModelError(f"expected a matrix with one scale above 0, got {scale}")
+    return Matrix(np.frombuffer(data, np.int8).reshape(port.shape).astype(np.int16), scale)
+
+
+def _pick(items: Sequence[_T], index: int) -> _T:
     if not 0 <= index < len(items):
         raise _BadModelError(f"expected an index below {len(items)}, got {index}")
     return items[index]
@@ -266,8 +363,8 @@ def _i32(data: bytes, at: int) -> int:
     return int(_unpack("<i", data, at))
 
 
-def _unpack(layout: str, data: bytes, at: int) -> int:
+def _unpack(layout: str, data: bytes, at: int) -> float:
     if at < 0:  # struct would count from the end
         raise struct.error
-    value: int = struct.unpack_from(layout, data, at)[0]
+    value: float = struct.unpack_from(layout, data, at)[0]
     return value

@@ -136,12 +136,24 @@ def test_a_level_that_training_never_saw_is_followed_as_the_float_network_does()
         assert error.max() < 0.4
 
 
-def test_a_window_far_outside_saturates_instead_of_wrapping() -> None:
-    spec = SHAPES[0]
+def test_beyond_the_integers_the_linear_path_goes_on() -> None:
+    spec = NetworkSpec(window=12, sensors=3, patch=3, encoder=(8,), latent=4, decoder=(8,), rank=9)
     windows = waves(spec)
     model = build(spec, seed=1)
     fit_linear(model, spec, windows)
     run = Interpreter(export(model, spec, windows)).reconstruct
+    for shift in (-1000.0, 25.0):
+        moved = windows + np.array([shift, 0.0, 0.5 * shift], np.float32)
+        expected = model.predict(moved, verbose=0)
+        error = np.abs(run(moved.astype(np.float64)) - expected)
+        assert error.max() < 0.4 + 1e-4 * abs(shift)
+        assert error.mean() < 0.1 + 1e-5 * abs(shift)
+
+
+def test_without_a_linear_path_a_window_far_outside_saturates_instead_of_wrapping() -> None:
+    spec = SHAPES[0]
+    windows = waves(spec)
+    run = Interpreter(export(build(spec, seed=1), spec, windows)).reconstruct
     far = np.full((1, spec.window, spec.sensors), 1e9)
     np.testing.assert_array_equal(run(far), run(np.full_like(far, 10.0)))
     np.testing.assert_array_equal(run(-far), run(np.full_like(far, -10.0)))

@@ -284,8 +284,8 @@ class _School:
             on_epoch=lambda epoch, loss, val: self._on.epoch(epoch, epochs, loss, val),
         )  # fmt: skip
         tflite = export(shared.model, spec, sample.astype(np.float32, copy=False))
-        proof = held_out.spread(parity.WINDOWS)
-        floats = shared.predict(np.clip(proof, -CLIP, CLIP).astype(np.float32))
+        proof = np.clip(held_out.spread(parity.WINDOWS), -CLIP, CLIP)
+        floats = shared.predict(proof.astype(np.float32))
         return Trained(
             tflite=tflite, weights=shared.get_weights(), interpreter=Interpreter(tflite),
             losses=losses,

@@ -1,6 +1,7 @@
 """What integers cost: the device's model against the float one.
 
-Rules: both see the same held-out windows; compared are the reconstruction's
+Rules: both see the same held-out windows, cut to the range of the integers
+(beyond it both go on alike, in floats); compared are the reconstruction's
 error and the scores; a model beyond the limits is refused with the figures.
 
 >>> check(pairs, calibration, sensors).score_difference  # doctest: +SKIP
@@ -17,7 +18,6 @@ import numpy as np
 from offbeat_edge.scorer import Scorer
 from offbeat_train.blocks import in_blocks
 from offbeat_train.errors import AccuracyError
-from offbeat_train.network import CLIP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,11 +109,10 @@ def _measure(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) 
         in_blocks(lambda *part: scorer.score(*part).score, windows, recon)
         for recon in (floats, integers)
     )
-    cut = np.clip(windows, -CLIP, CLIP)
     return Parity(
         windows=len(windows),
-        float_error=_rms(cut - floats),
-        integer_error=_rms(cut - integers),
+        float_error=_rms(windows - floats),
+        integer_error=_rms(windows - integers),
         difference=_rms(integers - floats),
         score_difference=_rms(of_integer - of_float),
         score_worst=float(np.abs(of_integer - of_float).max()),

@@ -87,7 +87,16 @@ class _Float:
         if not len(windows):
             return np.zeros_like(windows)
         found = forward(self._weights, self._spec, windows.astype(np.float32))
-        return (found.linear + found.correction).astype(np.float64).reshape(windows.shape)
+        recon = (found.linear + found.correction).astype(np.float64)
+        return (recon + self._beyond(windows)).reshape(windows.shape)
+
+    def _beyond(self, windows: Floats) -> Floats:
+        """Answer to what was cut off, (N, T x F), with the linear path."""
+        cut = (windows - np.clip(windows, -network.CLIP, network.CLIP)).reshape(len(windows), -1)
+        if self._weights.linear is None or not cut.any():
+            return np.zeros_like(cut)
+        inward, outward = self._weights.linear
+        return np.asarray(cut @ inward.kernel @ outward.kernel, np.float64)
 
 
 class _Path:
@@ -99,7 +108,7 @@ class _Path:
         self._outward = (path.components * path.gains)[:, :rank].T
 
     def reconstruct(self, windows: Floats) -> Floats:
-        flat = np.clip(windows, -network.CLIP, network.CLIP).reshape(len(windows), -1)
+        flat = windows.reshape(len(windows), -1)
         back = (flat - self._mean) @ self._inward @ self._outward + self._mean
         return np.asarray(back.reshape(windows.shape), dtype=np.float64)
 

@@ -1,6 +1,6 @@
 """Write a TFLite file by hand, tensor by tensor.
 
-Rules: no names, no metadata, no signature; equal constants, shapes and
+Rules: no names, no signature, no metadata but what is noted; equal constants, shapes and
 quantization tables are stored once; constants are aligned to 16 bytes, as
 the runtimes want to map them.  The same calls give the same bytes.
 
@@ -70,6 +70,7 @@ class Graph:
         self._tensors: list[_Tensor] = []
         self._ops: list[_Op] = []
         self._buffers: dict[bytes, int] = {b"": 0}
+        self._notes: dict[bytes, int] = {}
 
     def tensor(
         self,
@@ -107,9 +108,15 @@ class Graph:
         code = (name, version or _VERSIONS.get(name, 1))
         self._ops.append(_Op(code, tuple(inputs), tuple(outputs), options))
 
+    def note(self, name: bytes, content: bytes) -> None:
+        """Add an entry to the file's metadata."""
+        self._notes[name] = self._buffers.setdefault(content, len(self._buffers))
+
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Return the file's bytes."""
-        return _Writer().model(self._tensors, self._ops, list(self._buffers), inputs, outputs)
+        return _Writer().model(
+            self._tensors, self._ops, list(self._buffers), self._notes, (inputs, outputs)
+        )
 
 
 def op_names(model: bytes) -> list[str]:
@@ -133,27 +140,30 @@ class _Writer:
         tensors: list[_Tensor],
         ops: list[_Op],
         buffers: list[bytes],
-        inputs: Sequence[int],
-        outputs: Sequence[int],
+        notes: dict[bytes, int],
+        ends: tuple[Sequence[int], Sequence[int]],
     ) -> bytes:
         builder = self._builder
         codes = sorted({op.code for op in ops})
         buffer_vector = self._offsets([self._buffer(content) for content in buffers])
         tensor_vector = self._offsets([self._tensor(tensor) for tensor in tensors])
         op_vector = self._offsets([self._op(op, codes) for op in ops])
-        ends = self._ints(inputs), self._ints(outputs)
+        entry, exit_ = (self._ints(numbers) for numbers in ends)
         schema.SubGraphStart(builder)
         schema.SubGraphAddTensors(builder, tensor_vector)
-        schema.SubGraphAddInputs(builder, ends[0])
-        schema.SubGraphAddOutputs(builder, ends[1])
+        schema.SubGraphAddInputs(builder, entry)
+        schema.SubGraphAddOutputs(builder, exit_)
         schema.SubGraphAddOperators(builder, op_vector)
         subgraphs = self._offsets([schema.SubGraphEnd(builder)])
+        note_vector = self._offsets([self._note(*note) for note in notes.items()])
         code_vector = self._offsets([self._code(*code) for code in codes])
         schema.ModelStart(builder)
         schema.ModelAddVersion(builder, SCHEMA_VERSION)
         schema.ModelAddOperatorCodes(builder, code_vector)
         schema.ModelAddSubgraphs(builder, subgraphs)
         schema.ModelAddBuffers(builder, buffer_vector)
+        if notes:
+            schema.ModelAddMetadata(builder, note_vector)
         builder.Finish(schema.ModelEnd(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -221,6 +231,13 @@ class _Writer:
             schema.OperatorAddBuiltinOptionsType(builder, getattr(schema.BuiltinOptions, kind))
             schema.OperatorAddBuiltinOptions(builder, options)
         return int(schema.OperatorEnd(builder))
+
+    def _note(self, name: bytes, buffer: int) -> int:
+        text = self._builder.CreateString(name)
+        schema.MetadataStart(self._builder)
+        schema.MetadataAddName(self._builder, text)
+        schema.MetadataAddBuffer(self._builder, buffer)
+        return int(schema.MetadataEnd(self._builder))
 
     def _code(self, name: str, version: int) -> int:
         builder = self._builder

@@ -9,18 +9,22 @@ Correction and linear path are outputs of their own, each in its own scale;
 the device adds them.  The linear path has two: one finely stepped for what
 training showed, and one, zero until then, for how far components go beyond
 it; a single range wide enough for level shifts would cost three times the
-error.  A delegate puts a copy before every product that may have to cut its
-rows, so those that need not say so.  No batch size is written anywhere but in
-the shapes, so the first axis can be resized.
+error.  What the input's own range cuts off, the device adds in floats: the
+file says which weights are the linear path's.  A delegate puts a copy before
+every product that may have to cut its rows, so those that need not say so.
+No batch size is written anywhere but in the shapes, so the first axis can be
+resized.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from offbeat_edge.modelfile import FINER, LINEAR_PATH
 from offbeat_train.export.flatbuffer import OPTIONAL, Graph
 from offbeat_train.export.ranges import reordered
 from offbeat_train.network import CLIP
@@ -111,6 +115,7 @@ class _Builder:
         balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
         balance *= balance.max() * COMPONENT_MARGIN
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
+        self._note_path(there, back)
         usual = self._product(window, there, None, self._new(self.spec.rank, 1.0))
         excess = self._excess(window, there)
         limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
@@ -118,6 +123,16 @@ class _Builder:
             self._product(usual, back, outward.bias, self._new(self.spec.size, limit)),
             self._product(excess, back, None, self._new(self.spec.size, LINEAR_MOST)),
         ]
+
+    def _note_path(self, there: Floats, back: Floats) -> None:
+        """Say which weights are the linear path's, and what rounding left of them."""
+        tensors, rests = [], []
+        for kernel in (there, back):
+            tensor, scale = self._weights(kernel)
+            rest = kernel.T / scale - np.rint(kernel.T / scale)
+            tensors.append(tensor)
+            rests.append(np.rint(rest * FINER).astype(np.int8).tobytes())
+        self.graph.note(LINEAR_PATH, struct.pack("<2i", *tensors) + b"".join(rests))
 
     def _excess(self, window: _Value, kernel: Floats) -> _Value:
         """Return what each component has beyond 1, above or below.
@@ -149,8 +164,8 @@ class _Builder:
     def _product(self, x: _Value, kernel: Floats, bias: Floats | None, out: _Value) -> _Value:
         """Return ``out`` = x kernel + bias; rows of x are cut to the kernel's length."""
         largest = 0.0 if bias is None else float(np.abs(bias).max())
-        data, scale = quantized(kernel.T, least=largest / x.scale / BIAS_LIMIT)
-        inputs = [x.tensor, self.graph.constant(data, scale=scale), OPTIONAL]
+        weights, scale = self._weights(kernel, least=largest / x.scale / BIAS_LIMIT)
+        inputs = [x.tensor, weights, OPTIONAL]
         if bias is not None:
             unit = x.scale * scale
             rounded = np.rint(bias.astype(np.float64) / unit)
@@ -159,6 +174,11 @@ class _Builder:
         options = schema.FullyConnectedOptionsT(keepNumDims=whole)
         self.graph.op("FULLY_CONNECTED", inputs, [out.tensor], options, version=5)
         return out
+
+    def _weights(self, kernel: Floats, least: float = 0.0) -> tuple[int, float]:
+        """Add a kernel (inputs, outputs); returns its tensor, (outputs, inputs), and its scale."""
+        data, scale = quantized(kernel.T, least=least)
+        return self.graph.constant(data, scale=scale), scale
 
     def _dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
         rows = x.width // len(layer.kernel)

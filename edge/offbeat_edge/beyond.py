@@ -1,0 +1,61 @@
+"""How the linear path answers what the integers cut off.
+
+Purpose: a sensor that leaves the range of the model's integers is cut to it,
+and what a machine often does together (all its levels drift) would look like
+a fault of that sensor.  The network's linear path has no such end: what was
+cut off is projected on its components and back here, in floats, and added to
+the reconstruction.  The weights are the model's own and what their rounding
+to 8 bits left: far out, a hundredth of a level is more than all noise.
+
+Rules: a window inside the range costs a comparison and is left as it is, to
+the bit.  Each window is answered alone, so the result does not depend on the
+batch.  The weights become floats when the first window needs them.
+
+>>> from offbeat_edge.modelfile import Matrix
+>>> matrix = Matrix(np.array([[100, 100]], np.int16), 0.01)
+>>> path = Beyond((matrix, Matrix(matrix.values.T, 0.005)), most=10.0)
+>>> recon = np.full((1, 2, 1), 10.0)
+>>> path.add(np.array([[[14.0], [12.0]]]), recon)
+>>> recon.ravel().tolist()
+[13.0, 13.0]
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from offbeat_edge.modelfile import Matrix
+
+    Floats = NDArray[np.float64]
+
+
+class Beyond:
+    """The linear path of a model whose inputs end at ``most``.
+
+    Parameters
+    ----------
+    path : from the window onto the components, (rank, T x F), and back.
+    most : scaled units, above and below zero.
+    """
+
+    def __init__(self, path: tuple[Matrix, Matrix], *, most: float) -> None:
+        self._path = path
+        self._most = most
+
+    def add(self, windows: Floats, recon: Floats) -> None:
+        """Add to ``recon`` the answer to what of ``windows`` was cut; (N, T, F) both."""
+        cut = windows - np.clip(windows, -self._most, self._most)
+        inward, outward = self._weights
+        for n in np.flatnonzero(cut.any(axis=(1, 2))):
+            recon[n] += (outward @ (inward @ cut[n].ravel())).reshape(recon[n].shape)
+
+    @cached_property
+    def _weights(self) -> tuple[Floats, Floats]:
+        inward, outward = (matrix.values.astype(np.float64) * matrix.scale for matrix in self._path)
+        return inward, outward
