@@ -15,6 +15,7 @@ offbeat_edge.errors.BundleError: x: expected a TFLite model, got an offset out o
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from contextlib import contextmanager
@@ -338,7 +339,8 @@ def _weights(root: _Table, table: _Table) -> Matrix:
     port, quantization = _tensor(table).port, table.table(4)
     data = root.pick(_BUFFERS, table.i32(2)).content(0)
     scale = quantization.f32(2) if quantization and quantization.length(2) == 1 else 0.0
-    if port.type != "int8" or len(port.shape) != 2 or len(data) != port.shape[0] * port.shape[1]:
+    fits = len(port.shape) == 2 and min(port.shape) > 0 and len(data) == math.prod(port.shape)
+    if port.type != "int8" or not fits:
         raise _BadModelError(f"expected an int8 matrix, got {port} of {len(data)} bytes")
     if not 0 < scale < np.inf:
         raise _BadModelError(f"expected a matrix with one scale above 0, got {scale}")

@@ -77,11 +77,13 @@ def golden_windows(data: bytes) -> None:
 
 
 def model_file(data: bytes) -> None:
-    try:
-        modelfile.read(data, where="x")
-    except BundleError as error:
-        assert str(error).startswith("x: ")  # noqa: PT017
+    for read in (modelfile.read, modelfile.linear_path):
+        try:
+            read(data, where="x")
+        except BundleError as error:
+            assert str(error).startswith("x: ")  # noqa: PT017
 
 
-TINY_MODEL = MEMBERS[bundle.MODEL]
+SMALL_MODEL = Path(__file__).parents[1] / "unit" / "data" / "small_lstm.tflite"
+MODELS = (MEMBERS[bundle.MODEL], SMALL_MODEL.read_bytes())
 GOLDENS = (golden_bytes(), MEMBERS[bundle.GOLDEN])

@@ -68,7 +68,7 @@ TARGETS = {
     ),
     "golden": Target(door_bundle.golden_windows, door_bundle.GOLDENS, ("golden",)),
     "modelfile": Target(
-        door_bundle.model_file, (door_bundle.TINY_MODEL,), ("modelfile",), most=16384, weight=0.5
+        door_bundle.model_file, door_bundle.MODELS, ("modelfile",), most=16384, weight=0.5
     ),
     "journal": Target(door_state.journal, door_state.contents(), ("journal",)),
     "control": Target(door_state.control, door_state.CONTROLS, ("control",)),

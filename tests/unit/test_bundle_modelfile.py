@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import struct
+from pathlib import Path
+
 import msgspec
+import numpy as np
 import pytest
 from bundle_parts import TINY
 
@@ -10,6 +14,7 @@ from offbeat_edge.modelfile import ModelFile, Op
 from offbeat_edge.schema import Runtime
 
 OLD = Runtime(name="tflite-runtime", version="2.14.0", arch="aarch64", delegate="none")
+SMALL = (Path(__file__).parent / "data" / "small_lstm.tflite").read_bytes()
 NEW = Runtime(name="ai-edge-litert", version="2.3.0", arch="aarch64", delegate="none")
 
 
@@ -64,3 +69,60 @@ def test_an_operator_out_of_the_table_is_refused() -> None:
 def test_offsets_out_of_the_file_are_refused(data: bytes) -> None:
     with pytest.raises(BundleError, match="x: expected"):
         modelfile.read(data, where="x")
+
+
+def named() -> tuple[int, bytes]:
+    """Where SMALL's note of its linear path starts, and the two numbers it begins with."""
+    path = modelfile.linear_path(SMALL, where="small")
+    assert path is not None
+    rest = b"".join(
+        (matrix.values - modelfile.FINER * np.rint(matrix.values / modelfile.FINER))
+        .astype(np.int8)
+        .tobytes()
+        for matrix in path
+    )
+    at = SMALL.index(rest) - 8
+    return at, SMALL[at : at + 8]
+
+
+def test_the_linear_path_is_read_to_fifteen_bits() -> None:
+    path = modelfile.linear_path(SMALL, where="small")
+    assert path is not None
+    inward, outward = path
+    assert inward.values.shape == (2, 16)
+    assert outward.values.shape == (16, 2)
+    for matrix in path:
+        assert 127 * modelfile.FINER <= np.abs(matrix.values).max() < 128 * modelfile.FINER
+        assert (matrix.values % modelfile.FINER).any()
+    # Twice through is through once: components that are orthogonal, with gains a little below 1.
+    kept = (inward.values * inward.scale) @ (outward.values * outward.scale)
+    np.testing.assert_allclose(kept, np.diag(np.diagonal(kept)), atol=1e-3)
+    assert 0.8 < np.diagonal(kept).min() <= np.diagonal(kept).max() < 1.0
+
+
+def test_a_model_that_names_no_linear_path_has_none() -> None:
+    assert modelfile.linear_path(TINY, where="tiny") is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [((0, 0), "int8 matrix"), ((-1, 1), "index below"), ((10**6, 1), "index below")],
+)
+def test_a_linear_path_of_other_tensors_is_refused(numbers: tuple[int, int], message: str) -> None:
+    at, _ = named()
+    broken = SMALL[:at] + struct.pack("<2i", *numbers) + SMALL[at + 8 :]
+    with pytest.raises(BundleError, match=f"x: expected an? .*{message}"):
+        modelfile.linear_path(broken, where="x")
+
+
+def test_a_linear_path_that_does_not_fit_together_is_refused() -> None:
+    at, own = named()
+    broken = SMALL[:at] + own[:4] + own[:4] + SMALL[at + 8 :]
+    with pytest.raises(BundleError, match="there and back"):
+        modelfile.linear_path(broken, where="x")
+
+
+@pytest.mark.parametrize("data", [b"", b"1234", b"\xff" * 64, SMALL[:400]])
+def test_a_linear_path_out_of_the_file_is_refused(data: bytes) -> None:
+    with pytest.raises(BundleError, match="x: expected"):
+        modelfile.linear_path(data, where="x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from offbeat_edge.errors import BundleError
 if TYPE_CHECKING:
     from offbeat_edge.manifest import Manifest
 
+SMALL = (Path(__file__).parent / "data" / "small_lstm.tflite").read_bytes()
 # The fixture is frozen data, so that sharing it between examples is safe.
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 FLIPS = st.lists(
@@ -86,9 +88,10 @@ def test_any_golden_bytes_are_read_or_refused(flips: list[tuple[float, int]]) ->
 @shared
 @given(flips=FLIPS, cut=st.floats(0, 1))
 def test_any_model_bytes_are_read_or_refused(flips: list[tuple[float, int]], cut: float) -> None:
-    changed = flipped(TINY, flips)
-    with contextlib.suppress(BundleError):
-        modelfile.read(changed[: int(cut * len(changed))], where="x")
+    for model, read in ((TINY, modelfile.read), (SMALL, modelfile.linear_path)):
+        changed = flipped(model, flips)
+        with contextlib.suppress(BundleError):
+            read(changed[: int(cut * len(changed))], where="x")
 
 
 @shared

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offbeat_edge import modelfile
 from offbeat_edge.errors import ModelError
 from offbeat_edge.interpreter import BATCHES, Interpreter
 
@@ -25,6 +26,7 @@ EXPECTED: NDArray[np.float64] = STORED["expected"]
 DELEGATE = pytest.mark.parametrize("delegate", [True, False], ids=["delegate", "plain"])
 PREPARED = {delegate: Interpreter(MODEL, delegate=delegate) for delegate in (True, False)}
 MANY = np.random.default_rng(0).normal(scale=2.0, size=(2 * max(BATCHES) + 5, 8, 2))
+MANY[::4] *= 20.0  # beyond the integers
 ONE_BY_ONE = {
     delegate: np.concatenate([run.reconstruct(window[None]) for window in MANY])
     for delegate, run in PREPARED.items()
@@ -71,6 +73,32 @@ def test_values_are_rounded_to_the_nearest_step() -> None:
     window = np.round(WINDOWS[:1] / step) * step
     np.testing.assert_array_equal(
         PREPARED[False].reconstruct(window), PREPARED[False].reconstruct(window - 0.4 * step)
+    )
+
+
+@DELEGATE
+def test_what_the_integers_cut_off_the_linear_path_answers(delegate: bool) -> None:  # noqa: FBT001
+    run, path = PREPARED[delegate], modelfile.linear_path(MODEL, where="model")
+    assert path is not None
+    there, back = (matrix.values * matrix.scale for matrix in path)
+    far = WINDOWS + np.array([1e6, -40.0])
+    cut = np.clip(far, -10.0, 10.0)
+    answer = ((far - cut).reshape(len(far), -1) @ there.T @ back.T).reshape(far.shape)
+    np.testing.assert_allclose(
+        run.reconstruct(far), run.reconstruct(cut) + answer, rtol=1e-6, atol=1e-6
+    )
+    assert np.abs(answer).max() > 1e4
+
+
+def test_inside_the_integers_nothing_is_added() -> None:
+    edge = np.where(WINDOWS > 0, 9.99, -9.99)
+    at = MODEL.index(modelfile.LINEAR_PATH)
+    blind = MODEL[:at] + b"x" + MODEL[at + 1 :]
+    np.testing.assert_array_equal(
+        PREPARED[True].reconstruct(edge), Interpreter(blind).reconstruct(edge)
+    )
+    assert not np.array_equal(
+        PREPARED[True].reconstruct(2 * edge), Interpreter(blind).reconstruct(2 * edge)
     )
 
 
