@@ -262,7 +262,7 @@ class Engine:
         if model is None:
             out.drops.append(dropped("no_model", f"no model watches {asset}"))
         elif sample.values.keys().isdisjoint(model.index):
-            out.drops.append(no_sensor(asset, model))
+            out.drops.append(no_sensor(sample, model))
         elif len(self.watches) >= self.max_assets:
             detail = f"{asset}: expected at most {self.max_assets} assets"
             out.drops.append(dropped("too_many_assets", detail))

@@ -8,7 +8,7 @@ the engine judges the windows of many assets at once.
 from __future__ import annotations
 
 import math
-from itertools import repeat
+from itertools import islice, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from offbeat_edge import alert, telling
@@ -18,7 +18,7 @@ from offbeat_edge.follow import follower_of
 from offbeat_edge.model import fits_of
 from offbeat_edge.observed import Observed
 from offbeat_edge.pace import Pace
-from offbeat_edge.refusal import dropped
+from offbeat_edge.refusal import dropped, shown
 from offbeat_edge.restored import check_fits, check_said
 from offbeat_edge.schema import (
     AlertRule,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
 EXPLAINED_SHARE = 0.5
+NAMES_SHOWN = 8  # of sensors, in a refusal
 SILENT_RULE = AlertRule()
 STALE_SILENCES = 3  # times the usual silence is worth an alert
 RESTING: tuple[Kind, ...] = ("anomaly", "sensor_fault")  # silence has a time of its own
@@ -108,7 +109,7 @@ class Watch:
         """Align one sample; return the rows it closed."""
         values = list(map(sample.values.get, self.model.names, _ABSENT))
         if values[0] != values[0] and all(map(math.isnan, values)):  # NaN: absent
-            out.drops.append(no_sensor(self.asset, self.model))
+            out.drops.append(no_sensor(sample, self.model))
             return []
         before = self.aligner.state.newest
         rows, drops = self.aligner.push(sample.time_ms, values)
@@ -471,6 +472,8 @@ def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:
     return model.names, spec.period_ms, spec.window
 
 
-def no_sensor(asset: str, model: Model) -> Reject:
+def no_sensor(sample: Sample, model: Model) -> Reject:
     """Return why a sample without any of the model's sensors is of no use."""
-    return dropped("no_sensor", f"{asset}: expected any of {', '.join(model.names[:8])}")
+    wanted = ", ".join(model.names[:NAMES_SHOWN])
+    got = ", ".join(shown(name) for name in islice(sample.values, NAMES_SHOWN))
+    return dropped("no_sensor", f"{sample.asset}: expected any of {wanted}, got {got}")

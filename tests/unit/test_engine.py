@@ -169,6 +169,17 @@ def test_every_way_to_drop_a_sample_has_its_reason(model: Model) -> None:
     assert set(drops) == set(get_args(DropReason))
 
 
+def test_a_sample_of_other_sensors_is_told_which_were_expected_and_which_came(model: Model) -> None:
+    engine = engine_for(model)
+    strange = Sample("pump1", START, {"Flow": 1.0, "a\n" * 60: 2.0})
+    engine.feed([sample(0, 10.0, 20.0, asset="pump2")])
+    for asset in ("pump1", "pump2"):  # never heard of, and known
+        (drop,) = engine.feed([strange._replace(asset=asset)]).drops
+        assert drop.detail.startswith(f"{asset}: expected any of flow, heat, got 'Flow', 'a")
+        assert "\n" not in drop.detail
+        assert len(drop.detail) < 300
+
+
 def test_assets_beyond_the_limit_are_refused_and_the_others_go_on(model: Model) -> None:
     engine = Engine(site="hall", gateway="gw", route=lambda _: model, max_assets=2)
     out = engine.feed([s for a in ("a", "b", "c") for s in calm_then_hot(a)])

@@ -238,6 +238,21 @@ def test_a_history_and_a_bundle_make_a_file_that_passes(
     assert main([*words, "--force"]) == 0
 
 
+def test_a_bundle_whose_sensors_nobody_has_is_told(
+    tmp_path: Path, manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, members = answered(manifest)
+    bundle.write(tmp_path / "tiny.offbeat", plain, members)
+    recording = tmp_path / "pump.csv"
+    recording.write_text("ts,Flow,Heat\n" + "".join(f"{1_700_000_000 + n},1,2\n" for n in range(9)))
+    out = tmp_path / "offbeat.toml"
+    words = ["init", str(recording), "--out", str(out), "--bundle", str(tmp_path / "tiny.offbeat")]
+    assert main(words) == 0
+    told = "no asset has all its sensors (flow, heat); values in a [[source]] maps others' names"
+    assert f"problem tiny.offbeat: {told}" in capsys.readouterr().out
+    assert f"# {told}\n[[model]]" in out.read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

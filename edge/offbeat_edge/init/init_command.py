@@ -111,4 +111,6 @@ def _say(path: Path, found: write.Found) -> None:
     for model in found.models:
         if not model.there:
             print(f"next    offbeat fit HISTORY.csv --out {path.parent / model.bundle}")
+        if not model.heard:
+            print(f"problem {model.bundle}: {write.unheard(model)}")
     print(f"then    offbeat check-config {path}")

@@ -35,6 +35,7 @@ class Wanted(NamedTuple):
     assets: tuple[str, ...]
     sensors: tuple[str, ...]
     there: bool  # the bundle exists
+    heard: bool = True  # some asset has all of its sensors
 
 
 class Found(NamedTuple):
@@ -59,7 +60,8 @@ def models(assets: Mapping[str, AssetSeen], *, bundle: str, sensors: Sequence[st
     """
     if bundle:
         fit = tuple(name for name in sorted(assets) if set(sensors) <= assets[name].sensors.keys())
-        return [Wanted(bundle, () if len(fit) == len(assets) else fit, tuple(sensors), there=True)]
+        chosen = () if len(fit) == len(assets) else fit
+        return [Wanted(bundle, chosen, tuple(sensors), there=True, heard=bool(fit))]
     groups = classes(dict(assets))
     found: list[Wanted] = []
     for names, have in groups:
@@ -162,11 +164,19 @@ def _model(model: Wanted) -> Iterator[str]:
     if not model.there:
         yield "# To be made of history with these assets' sensors:"
         yield f"#   offbeat fit HISTORY.csv --out {model.bundle}"
+    if not model.heard:
+        yield f"# {unheard(model)}"
     yield "[[model]]"
     yield f"bundle = {_quoted(model.bundle)}"
     if model.assets:
         yield f"assets = {_value(list(model.assets))}"
     yield ""
+
+
+def unheard(model: Wanted) -> str:
+    """Say that a bundle's sensors came from nobody, and what to do."""
+    names = ", ".join(map(_plain, model.sensors[:SENSORS_SHOWN]))
+    return f"no asset has all its sensors ({names}); values in a [[source]] maps others' names"
 
 
 def _pace(asset: AssetSeen) -> str:
