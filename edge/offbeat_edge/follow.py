@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Meta
 
 if TYPE_CHECKING:
-    from offbeat_edge.manifest import Manifest
+    from offbeat_edge.schema import ModelSpec
 
 WINDOWS_MAX = 512  # stretches remembered; each is a number an asset
 SUM_MAX = 1e6  # of the scores of one stretch
@@ -96,9 +96,6 @@ class Follower:
         self.restore(Followed(stretch, [*known, *[0.0] * passed][-kept:] if known else [0.0]))
 
 
-def follower_of(manifest: Manifest) -> Follower | None:
-    """Return what follows an asset's scores under a bundle; None where it does not ask for it."""
-    if manifest.follow is None:
-        return None
-    spec = manifest.model
-    return Follower(manifest.follow, window=spec.window, stride=spec.stride)
+def follower_of(spec: FollowSpec | None, model: ModelSpec) -> Follower | None:
+    """Return what follows an asset's scores by a bundle's rule; None without one."""
+    return None if spec is None else Follower(spec, window=model.window, stride=model.stride)

@@ -92,6 +92,7 @@ def explain(found: Inspection) -> Iterator[str]:
         ("schema", f"{manifest.schema}, needs edge {manifest.min_edge} or later"),
         ("grid", _grid(manifest)),
         ("threshold", f"{manifest.threshold:.6g} (raw), a score of 1.0"),
+        ("follows", _follows(manifest)),
         ("alerts", _alerts(manifest)),
         ("operators", _operators(found.operators)),
     )
@@ -142,6 +143,14 @@ def _grid(manifest: Manifest) -> str:
 
 def _operators(operators: tuple[modelfile.Op, ...]) -> str:
     return ", ".join(f"{op.uses} {op.name} v{op.version}" for op in operators)
+
+
+def _follows(manifest: Manifest) -> str:
+    rule, model = manifest.follow, manifest.model
+    if rule is None:
+        return "nothing: the threshold stands still"
+    reach = _span(rule.windows * model.window * model.period_ms)
+    return f"{rule.factor:g} x an asset's mean score of {reach}, up to {rule.most:g}"
 
 
 def _alerts(manifest: Manifest) -> str:

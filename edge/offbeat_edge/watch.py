@@ -92,7 +92,7 @@ class Watch:
         self.observed = Observed()
         self.pace = Pace()
         self.adapter = adapter_of(model.manifest, model.warmup_ms)
-        self.follower = follower_of(model.manifest)
+        self.follower = follower_of(model.manifest.follow, spec)
         self._rules: dict[Kind, AlertRule] = {
             "anomaly": model.rule,
             "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
@@ -301,7 +301,7 @@ class Watch:
     def recalibrate(self, out: Outputs) -> None:
         """Forget what was learned, and begin anew."""
         self.adapter = adapter_of(self.model.manifest, self.model.warmup_ms)
-        self.follower = follower_of(self.model.manifest)
+        self.follower = follower_of(self.model.manifest.follow, self.model.manifest.model)
         self._settle_state(self.settled_ms or 0, out)
 
     def retire(self, reason: Reason, out: Outputs) -> None:

@@ -9,6 +9,7 @@ from bundle_parts import answered
 
 from offbeat_edge import bundle
 from offbeat_edge.cli import main
+from offbeat_edge.follow import FollowSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +22,7 @@ def path(tmp_path: Path, manifest: Manifest) -> Path:
     told = msgspec.structs.replace(
         manifest,
         calibration={"rows": 5000, "method": "quantile", "evil": "\x1b[2J"},
+        follow=FollowSpec(windows=15, factor=1.5, most=2.0),
     )
     bundle.write(tmp_path / "x.bundle", *answered(told))
     return tmp_path / "x.bundle"
@@ -36,6 +38,7 @@ def test_people_are_told_what_is_in_a_bundle(
         f"  digest        {bundle.load(path).digest}",
         "  signature     none",
         "  grid          a step every 1 s, a window of 4 steps (4 s) every 2 s, a missing",
+        "  follows       1.5 x an asset's mean score of 1 min, up to 2",
         "  heat        20      1      -50 ..     1 s    6 steps      yes",
         "  rows          5000",
         "  seed          0",
