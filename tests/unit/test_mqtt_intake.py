@@ -277,9 +277,11 @@ def test_a_connection_lives_for_as_long_as_it_does_for_paho() -> None:
         at += 1
         time.sleep(0.05)
     assert all(b"\xc0\x00" in pings for pings in heard)
+    ends = [wire.session.ended for wire in wires]
+    assert ends[:2] == ends[2:]  # paho 2.1 gives up where 2.2 waits
     for wire, (_, slow) in zip(wires, cases, strict=True):
         wire.say(large[at:] if slow else large)
-        assert (wire.session.ended, wire.session.inbox[-1].payload) == (None, bytes(200))
+        assert wire.session.ended or wire.session.inbox[-1].payload == bytes(200)
         wire.close()
 
 
