@@ -398,7 +398,7 @@ class Engine:
             verdicts[n] = verdict
 
     def _judge(self, due: Iterable[Due]) -> list[Verdict | None]:
-        """One invocation per model for all the windows that are due."""
+        """Judge all the windows that are due, those of one model together."""
         items = list(due)
         verdicts: list[Verdict | None] = [None] * len(items)
         by_model: dict[int, list[int]] = {}
@@ -407,9 +407,22 @@ class Engine:
                 by_model.setdefault(id(item.watch.model), []).append(i)
         for indices in by_model.values():
             self.counters["windows"] += len(indices)
-            for first in range(0, len(indices), AT_ONCE):
-                self._judge_some(items, indices[first : first + AT_ONCE], verdicts)
+            self._judge_by_one(items, indices, verdicts)
         return verdicts
+
+    def _judge_by_one(
+        self, items: list[Due], indices: list[int], verdicts: list[Verdict | None]
+    ) -> None:
+        """Judge windows of one model; if it fails on the way, all of them without it.
+
+        So is the journal walked: as if it had failed before the batch.
+        """
+        model = items[indices[0]].watch.model
+        before = model.lapsed
+        for first in range(0, len(indices), AT_ONCE):
+            self._judge_some(items, indices[first : first + AT_ONCE], verdicts)
+        if model.lapsed != before:
+            self._judge_by_one(items, indices, verdicts)
 
     def _judge_some(
         self, items: list[Due], indices: list[int], verdicts: list[Verdict | None]

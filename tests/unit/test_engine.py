@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offbeat_edge.engine import Engine
+from offbeat_edge.engine import AT_ONCE, Engine
 from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
 from offbeat_edge.refusal import DropReason
@@ -230,6 +230,27 @@ def test_a_model_that_throws_falls_back_and_says_degraded(manifest: Manifest) ->
     assert out.states[-1].state == "degraded"
     assert "out of tensors" in out.states[-1].reasons[0]
     assert all(s.contributions[0].expected is None for s in out.scores)
+
+
+def test_a_model_that_fails_half_way_through_a_batch_has_judged_none_of_it(
+    manifest: Manifest,
+) -> None:
+    """The journal is walked as if it had failed before."""
+
+    class Fails:
+        left = 1
+
+        def reconstruct(self, windows: Floats) -> Floats:
+            self.left -= 1
+            if self.left < 0:
+                raise ModelError("worn out")
+            return np.zeros_like(windows)
+
+    failing = Model(manifest=manifest, digest="d" * 64, config_digest="c", interpreter=Fails())
+    broken = Model(manifest=manifest, digest="d" * 64, config_digest="c", interpreter=None)
+    failing_out, out = (engine_for(m).feed(calm_then_hot()) for m in (failing, broken))
+    assert len(out.scores) > AT_ONCE
+    assert (failing_out.scores, failing_out.events) == (out.scores, out.events)
 
 
 def test_every_row_gets_the_score_in_force(model: Model) -> None:
