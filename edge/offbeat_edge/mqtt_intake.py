@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from paho.mqtt.enums import MQTTErrorCode
 
 CHUNK = 65_536  # bytes read at once
+LARGEST = 16 << 20  # bytes of a packet; MQTT allows 16 times that, which a device may not have
 LENGTH_BYTES = 4  # the most that a packet's length takes
 _PUBACK = struct.Struct("!BBH")  # 0x40, the length 2, and the message's id
 _MORE = 0x80  # bit of a length's byte: another one follows
@@ -121,6 +122,12 @@ class Packets:
         part = bytes(self._data[self._at :])
         self._at, self._rest = have, stop - have
         return part
+
+    @property
+    def awaited(self) -> int:
+        """Bytes that the next packet takes, or what was left of one; 0 while that is not known."""
+        stop = self._stop()
+        return 0 if stop is None else stop - self._at
 
     def _stop(self) -> int | None:
         """Return where the next packet stops, None while that is not known."""

@@ -21,7 +21,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from offbeat_edge.mqtt_intake import FITS, Message, Packets, Reader
+from offbeat_edge.mqtt_intake import FITS, LARGEST, Message, Packets, Reader
 
 if TYPE_CHECKING:
     import ssl
@@ -172,7 +172,10 @@ class Session:
             self._guard("read", partial(reader.hand, part))
 
     def _receive(self, reader: Reader) -> bool:
-        """Take what the socket has; false when it has nothing now."""
+        """Take what the socket has; false when it has nothing now, or nothing we take."""
+        if (awaited := self._packets.awaited) > LARGEST:
+            self._end(f"expected packets of at most {LARGEST} bytes, got one of {awaited}")
+            return False
         try:
             self._packets.add(reader.receive())
         except BlockingIOError:

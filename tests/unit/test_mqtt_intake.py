@@ -285,6 +285,14 @@ def test_a_connection_lives_for_as_long_as_it_does_for_paho() -> None:
         wire.close()
 
 
+def test_a_packet_that_would_fill_the_memory_ends_the_connection() -> None:
+    wire = Wire("5", intake=True)
+    wire.say(PLAIN + b"\x30\xff\xff\xff\x7f")
+    assert len(wire.session.inbox) == 1
+    assert wire.session.ended == "expected packets of at most 16777216 bytes, got one of 268435460"
+    wire.close()
+
+
 def test_a_broker_that_never_pauses_leaves_time_for_all_else() -> None:
     for intake in (True, False):
         wire = Wire("5", intake=intake)
