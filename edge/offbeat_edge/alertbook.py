@@ -29,6 +29,7 @@ class Teller(NamedTuple):
     site: str
     gateway: str
     contributions: int  # sensors named in a score or an event
+    tell_scores: bool = True  # scores name sensors, too; else they are numbers alone
     thorough: bool = False  # scores name them as events do, at the price of many scores
 
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import commands, dial, fleet, homeassistant, store
+from offbeat_edge import commands, dial, fleet, homeassistant, spare, store
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -60,7 +60,7 @@ def build(config: Config, log: Log, *, shard: Shard | None = None) -> Daemon:
         others |= worker.sibling_filters(whole.id, shares)
     link = _link(config, {**sources, **others}, log)
     parts = _parts(config, link, log)
-    chores = [_rebirths(parts.decoder, link, log)]
+    chores = [_rebirths(parts.decoder, link, log), spare.trim]
     if shard is not None and shares is None:
         chores.append(worker.follow(link=link, folder=folder, shard=shard, fixed=others, log=log))
 
@@ -265,6 +265,7 @@ def _durable(config: Config, models: Models, topics: Topics, log: Log) -> Durabl
             route=models.route,
             fleet=models,
             contributions=config.publish.explain_top,
+            tell_scores=config.publish.score,
             max_assets=config.limits.max_assets,
         ),
         topic_of=topics.alert,

@@ -80,6 +80,7 @@ class Engine:
     site, gateway : names that go into every alert.
     route : asset name → its model, or None when nobody watches it.
     contributions : how many sensors an event or score names.
+    tell_scores : name sensors in scores, too, as in events; False where nobody reads them.
     thorough : explain every score as events are explained; slow.
     max_assets : assets that samples can make known; those of a snapshot stay.
     fleet : what changes ``route``; None: nothing does.
@@ -92,11 +93,12 @@ class Engine:
         gateway: str,
         route: Callable[[str], Model | None],
         contributions: int = 5,
+        tell_scores: bool = True,
         thorough: bool = False,
         max_assets: int = MAX_ASSETS,
         fleet: Fleet | None = None,
     ) -> None:
-        self.teller = Teller(site, gateway, contributions, thorough)
+        self.teller = Teller(site, gateway, contributions, tell_scores, thorough)
         self.route = route
         self.max_assets = max_assets
         self._fleet = fleet
@@ -111,13 +113,14 @@ class Engine:
         """Take a batch of samples, in order of arrival."""
         out = Outputs([], [], [], [])
         due: list[Due] = []
+        replaying = bool(self._schedule)
         for sample in samples:
-            if self._schedule and sample.asset not in self.watches:
+            if replaying and sample.asset not in self.watches:
                 due = self._come_of_age(sample.asset, due, out)
             watch = self.watches.get(sample.asset) or self._meet(sample, out)
             if watch is None:
                 continue
-            if sample.asset in self._schedule:
+            if replaying and sample.asset in self._schedule:
                 due = self._take_scheduled(watch, sample, due, out)
             else:
                 due += watch.take(sample, out)
@@ -431,5 +434,5 @@ class Engine:
         windows = np.stack([w for i in indices if (w := items[i].window) is not None])
         model = watches[0].model
         judged = model.judge(windows, fits_of(watch.adapter for watch in watches))
-        for n, i in enumerate(indices):
-            verdicts[i] = Verdict.of(judged, n)
+        for i, verdict in zip(indices, Verdict.each(judged), strict=True):
+            verdicts[i] = verdict

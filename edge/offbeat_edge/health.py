@@ -118,6 +118,17 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     stamped_assets: AssetList  # nor for what the gateway had to stamp
 
 
+class _Heard:
+    """What was heard of one asset."""
+
+    __slots__ = ("newest_ms", "qos", "usual_ms")
+
+    def __init__(self) -> None:
+        self.newest_ms: int | None = None  # of its own times
+        self.qos = 0  # of its last message
+        self.usual_ms = 0.0  # between two of its samples; 0: not known yet
+
+
 class Tally:
     """Counts what passes."""
 
@@ -141,8 +152,7 @@ class Tally:
         self.rejects: Counter[str] = Counter()
         self.newest_ms: int | None = None
         self.gaps: deque[Gap] = deque(maxlen=MAX_GAPS)
-        self._pace: dict[str, tuple[int, float]] = {}  # newest own time, usual step in ms
-        self._qos: dict[str, int] = {}
+        self._heard: dict[str, _Heard] = {}
         self._stamped: set[str] = set()
 
     def message(self, message: Message, samples: list[Sample]) -> None:
@@ -152,26 +162,31 @@ class Tally:
         self.counters["qos0"] += message.qos == 0
         self.counters["retained"] += message.retain
         for sample in samples:
-            if self._qos.get(sample.asset) != message.qos and len(self._qos) < MAX_KNOWN:
-                self._qos[sample.asset] = message.qos
+            heard = self._heard.get(sample.asset) or self._meet(sample.asset)
+            heard.qos = message.qos
             if sample.own_time:
                 self.newest_ms = sample.time_ms
-                self._step(sample)
+                self._step(sample, heard)
             elif len(self._stamped) < MAX_KNOWN:
                 self._stamped.add(sample.asset)
 
-    def _step(self, sample: Sample) -> None:
+    def _meet(self, asset: str) -> _Heard:
+        heard = _Heard()
+        if len(self._heard) < MAX_KNOWN:
+            self._heard[asset] = heard
+        return heard
+
+    def _step(self, sample: Sample, heard: _Heard) -> None:
         """Look for a hole since the asset's newest sample."""
-        newest, usual = self._pace.get(sample.asset, (sample.time_ms, 0.0))
-        step = sample.time_ms - newest
+        newest = sample.time_ms if heard.newest_ms is None else heard.newest_ms
+        usual, step = heard.usual_ms, sample.time_ms - newest
         if usual and step > max(GAP_MIN_MS, GAP_RATIO * usual):
             self.counters["gaps"] += 1
             self.gaps.append(Gap(asset=sample.asset, from_ms=newest, to_ms=sample.time_ms))
         elif step > 0:
-            usual = step if not usual else usual + USUAL * (step - usual)
-        forward = step >= 0 or step < -HOUR_MS  # so far back, the newest was a lie
-        if forward and (sample.asset in self._pace or len(self._pace) < MAX_KNOWN):
-            self._pace[sample.asset] = (sample.time_ms, usual)
+            heard.usual_ms = step if not usual else usual + USUAL * (step - usual)
+        if step >= 0 or step < -HOUR_MS:  # so far back, the newest was a lie
+            heard.newest_ms = sample.time_ms
 
     def reject(self, reject: Reject) -> None:
         """Count a message, or a part of one, that was not taken."""
@@ -180,7 +195,7 @@ class Tally:
 
     def qos0(self) -> AssetList:
         """Return the assets whose last message came at QoS 0."""
-        return _listed(name for name, qos in self._qos.items() if qos == 0)
+        return _listed(name for name, heard in self._heard.items() if heard.qos == 0)
 
     def stamped(self) -> AssetList:
         """Return the assets of which samples came without a time."""

@@ -42,7 +42,7 @@ CONNACK_TIMEOUT_S = 10.0
 TRIAL_TIMEOUT_S = 3.0  # some brokers meet an unknown MQTT version with silence
 RESUBSCRIBE_S = 60.0  # between attempts at a refused subscription
 MISC_S = 1.0  # between looks at the keep-alive
-MAX_READ = 500  # messages of one poll
+MAX_READ = 256  # messages of one poll
 FAREWELL_S = 2.0  # for the broker to take `stopped`
 
 Protocol = Literal["auto", "5", "3.1.1"]

@@ -18,6 +18,7 @@ from offbeat_edge.golden import Golden
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import ModelRef
 from offbeat_edge.scorer import Scorer
+from offbeat_edge.sensorcheck import SensorRules
 from offbeat_edge.window import scale
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Model:
         )
         self.names = tuple(s.name for s in manifest.sensors)
         self.index = {name: i for i, name in enumerate(self.names)}
+        self.checks = SensorRules(manifest.sensors, window=manifest.model.window)
         self.interpreter = interpreter
         self._center = np.array([s.center for s in manifest.sensors])
         self._spread = np.array([s.scale for s in manifest.sensors])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from offbeat_edge.model import Judged
     from offbeat_edge.schema import AlertEvent, AssetState, Reject, ScoreRecord
 
@@ -19,14 +21,16 @@ class Verdict(NamedTuple):
     away: list[float] | None  # (S,) see `model.Judged`
 
     @classmethod
-    def of(cls, judged: Judged, n: int) -> Verdict:
-        """Take window `n` out of a judged batch."""
-        return cls(
-            float(judged.score[n]),
-            judged.shares[n].tolist(),
-            None if judged.expected is None else judged.expected[n].tolist(),
-            judged.actual[n].tolist(),
-            None if judged.away is None else judged.away[n].tolist(),
+    def each(cls, judged: Judged) -> Iterator[Verdict]:
+        """Take the windows out of a judged batch, in order."""
+        nothing = [None] * len(judged.score)
+        return map(
+            cls,
+            judged.score.tolist(),
+            judged.shares.tolist(),
+            nothing if judged.expected is None else judged.expected.tolist(),
+            judged.actual.tolist(),
+            nothing if judged.away is None else judged.away.tolist(),
         )
 
 

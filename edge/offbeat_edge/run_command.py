@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offbeat_edge import config as configs
-from offbeat_edge import dial
+from offbeat_edge import dial, spare
 from offbeat_edge.assembly import build
 from offbeat_edge.errors import ConfigError, OffbeatError
 from offbeat_edge.shards.worker import MAX_SHARDS, Shard
@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     log = dial.log(config.log)
     try:
         daemon = _process(args, config, log)
+        spare.collect_seldom()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: daemon.stop())
         signal.signal(signal.SIGHUP, lambda *_: daemon.reload())

@@ -31,12 +31,14 @@ Reason = Literal["maintenance", "false_alarm", "expected", "renamed", "moved", "
 MAX_EVENT_MS = 1 << 42  # 2109: what is kept of event time can always be written as a date
 EventMs = Annotated[int, msgspec.Meta(ge=-MAX_EVENT_MS, le=MAX_EVENT_MS)]
 
+_SECONDS = len("1970-01-01T00:00:00")
+
 
 def iso(time_ms: int) -> str:
     """Format epoch milliseconds as ISO 8601 UTC with milliseconds."""
     seconds, millis = divmod(time_ms, 1000)
-    stamp = datetime.fromtimestamp(seconds, UTC)
-    return f"{stamp:%Y-%m-%dT%H:%M:%S}.{millis:03d}Z"
+    stamp = datetime.fromtimestamp(seconds, UTC).isoformat()  # in half the time of strftime
+    return f"{stamp[:_SECONDS]}.{millis:03d}Z"
 
 
 class Sample(NamedTuple):

@@ -19,6 +19,7 @@ readings are in it; a value out of range may be the truth about a broken machine
 from __future__ import annotations
 
 import math
+from operator import le
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -45,20 +46,46 @@ class SensorCheckState(msgspec.Struct, array_like=True):
     tainted: list[int] = []
 
 
-class SensorCheck:
-    """The checks of one asset; ``window`` is the model's, in steps."""
+class SensorRules:
+    """What is told of sensors beforehand: one for all assets of a model.
 
-    REASONS: ClassVar[tuple[str, ...]] = ("missing", "range", "sentinel", "unit", "stuck")
-    EXPLAINS: ClassVar[tuple[str, ...]] = ("missing", "sentinel", "unit", "stuck")
+    Parameters
+    ----------
+    sensors : the model's inputs.
+    window : the model's, in steps.
+    """
 
     def __init__(self, sensors: tuple[SensorSpec, ...], *, window: int) -> None:
-        count = len(sensors)
         self.names = tuple(s.name for s in sensors)
         self.low = [-math.inf if s.low is None else s.low for s in sensors]
         self.high = [math.inf if s.high is None else s.high for s in sensors]
         self.sentinels = [frozenset(s.sentinels) for s in sensors]
         self.patience = [math.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
         self.window = window
+        self._all_sentinels = frozenset().union(*self.sentinels)
+        self._least_patience = min(self.patience)
+
+    def plausible(self, values: list[float]) -> bool:
+        """Tell whether no reading can be out of range or a sentinel; none is NaN."""
+        if not (all(map(le, self.low, values)) and all(map(le, values, self.high))):
+            return False
+        return not self._all_sentinels or self._all_sentinels.isdisjoint(values)
+
+    def patient(self, same: list[int]) -> bool:
+        """Tell whether no sensor can be stuck after so many steps unchanged."""
+        return max(same) <= self._least_patience
+
+
+class SensorCheck:
+    """The checks of one asset."""
+
+    REASONS: ClassVar[tuple[str, ...]] = ("missing", "range", "sentinel", "unit", "stuck")
+    EXPLAINS: ClassVar[tuple[str, ...]] = ("missing", "sentinel", "unit", "stuck")
+
+    def __init__(self, rules: SensorRules) -> None:
+        count = len(rules.names)
+        self._rules = rules
+        self._calm = True  # no sensor is, or was of late, out of range, and no window tainted
         self.state = SensorCheckState(
             [math.nan] * count, [0] * count, [0] * count, ["range"] * count, [0] * count
         )
@@ -66,19 +93,40 @@ class SensorCheck:
     def restore(self, state: SensorCheckState) -> None:
         """Take back a state; one of an older version lacks its last fields."""
         if not state.wrong:
-            state.wrong = ["range"] * len(self.names)
+            state.wrong = ["range"] * len(self._rules.names)
         if not state.tainted:
-            state.tainted = [0] * len(self.names)
+            state.tainted = [0] * len(self._rules.names)
         self.state = state
+        self._settle()
 
     def guilty(self) -> list[str]:
         """Return the sensors whose faults may explain a window that ends now."""
+        if self._calm:
+            return []
         tainted = self.state.tainted
-        return [name for name, rows in zip(self.names, tainted, strict=True) if rows]
+        return [name for name, rows in zip(self._rules.names, tainted, strict=True) if rows]
 
     def advance(self, row: Row) -> dict[str, str]:
         """Take a closed row; return the faulty sensors and why."""
-        state, faults = self.state, {}
+        if self._calm and row.valid and all(row.fresh) and self._rules.plausible(row.values):
+            last = self.state.last
+            same = [
+                n + 1 if value == before else 0
+                for n, value, before in zip(self.state.same, row.values, last, strict=True)
+            ]
+            if self._rules.patient(same):  # as nearly always: nothing to look into
+                self.state.same, self.state.last = same, row.values.copy()
+                return {}
+        faults = self._examine(row)
+        self._settle()
+        return faults
+
+    def _settle(self) -> None:
+        self._calm = not (any(self.state.outside) or any(self.state.tainted))
+
+    def _examine(self, row: Row) -> dict[str, str]:
+        """Look at every sensor by itself."""
+        state, rules, faults = self.state, self._rules, {}
         silent = not any(row.fresh)
         for i, value in enumerate(row.values):
             fault = None
@@ -90,24 +138,24 @@ class SensorCheck:
                     self._take(i, value)
                 if state.outside[i] >= RANGE_STEPS:
                     fault = state.wrong[i]
-                elif state.same[i] > self.patience[i]:
+                elif state.same[i] > rules.patience[i]:
                     fault = "stuck"
             if fault is not None:
-                faults[self.names[i]] = fault
+                faults[rules.names[i]] = fault
             if fault in self.EXPLAINS or (state.outside[i] and state.wrong[i] != "range"):
-                state.tainted[i] = self.window
+                state.tainted[i] = rules.window
             elif state.tainted[i]:
                 state.tainted[i] -= 1
         return faults
 
     def _take(self, i: int, value: float) -> None:
         """Take a fresh reading of one sensor."""
-        state = self.state
+        state, rules = self.state, self._rules
         state.same[i] = state.same[i] + 1 if value == state.last[i] else 0
-        if self.low[i] <= value <= self.high[i] and value not in self.sentinels[i]:
+        if rules.low[i] <= value <= rules.high[i] and value not in rules.sentinels[i]:
             state.outside[i] = 0
         else:
-            if value in self.sentinels[i]:
+            if value in rules.sentinels[i]:
                 state.wrong[i] = "sentinel"
             elif state.outside[i] == 0:
                 state.wrong[i] = "unit" if _by_a_factor(state.last[i], value) else "range"

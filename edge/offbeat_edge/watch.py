@@ -8,6 +8,7 @@ the engine judges the windows of many assets at once.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,7 +80,7 @@ class Watch:
             sensors=len(model.names),
         )
         self.ring = Ring(window=spec.window, sensors=len(model.names))
-        self.check = SensorCheck(model.manifest.sensors, window=spec.window)
+        self.check = SensorCheck(model.checks)
         self.faults: dict[str, str] = {}
         self.settled_ms: int | None = None  # event time of the last row that was settled
         self.scored_ms: int | None = None
@@ -93,11 +94,7 @@ class Watch:
         self.pace = Pace()
         self.adapter = adapter_of(model.manifest, model.warmup_ms)
         self.follower = follower_of(model.manifest.follow, spec)
-        self._rules: dict[Kind, AlertRule] = {
-            "anomaly": model.rule,
-            "sensor_fault": AlertRule(clear_ms=model.rule.clear_ms),
-            "stale": SILENT_RULE,
-        }
+        self._rules = _rules_of(model.rule)
 
     # -- a sample comes in
 
@@ -153,14 +150,13 @@ class Watch:
         threshold = self._threshold(due.row.step, verdict)
         score = verdict.score / threshold
         self.scored_ms, self.score = time_ms, score
-        shown = self._explain(verdict, due) if self.book.teller.thorough else verdict
         out.scores.append(
             ScoreRecord(
                 asset=self.asset,
                 time=iso(time_ms),
                 time_ms=time_ms,
                 score=score,
-                contributions=self._contributions(shown),
+                contributions=self._beside(verdict, due),
                 threshold=threshold,
             )
         )
@@ -172,6 +168,13 @@ class Watch:
             opened = was_open is None and self.book.open_alert("anomaly") is not None
             spec = self.model.manifest.model
             self.observed += Observed(spec.stride * spec.period_ms, int(opened), assets=0)
+
+    def _beside(self, verdict: Verdict, due: Due) -> tuple[Contribution, ...]:
+        """Return the sensors behind a score, where somebody reads them."""
+        teller = self.book.teller
+        if not teller.tell_scores:
+            return ()
+        return self._contributions(self._explain(verdict, due) if teller.thorough else verdict)
 
     def _threshold(self, step: int, verdict: Verdict) -> float:
         """Return the threshold in force, in units of the bundle's, and let it follow."""
@@ -464,6 +467,13 @@ class Watch:
             self.adapter.restore(state.adaptation)
         if self.follower is not None and state.followed is not None:
             self.follower.restore(state.followed)
+
+
+@lru_cache(maxsize=64)
+def _rules_of(rule: AlertRule) -> dict[Kind, AlertRule]:
+    """Return the rule of each kind by that of anomalies: one object for all assets."""
+    faults = AlertRule(clear_ms=rule.clear_ms)
+    return {"anomaly": rule, "sensor_fault": faults, "stale": SILENT_RULE}
 
 
 def _shape(model: Model) -> tuple[tuple[str, ...], int, int]:

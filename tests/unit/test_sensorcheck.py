@@ -6,9 +6,11 @@ import math
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from offbeat_edge.schema import SensorSpec
-from offbeat_edge.sensorcheck import RANGE_STEPS, SensorCheck, SensorCheckState
+from offbeat_edge.sensorcheck import RANGE_STEPS, SensorCheck, SensorCheckState, SensorRules
 from offbeat_edge.window import Row
 
 WINDOW = 6
@@ -20,7 +22,7 @@ SENSORS = (
 
 
 def check() -> SensorCheck:
-    return SensorCheck(SENSORS, window=WINDOW)
+    return SensorCheck(SensorRules(SENSORS, window=WINDOW))
 
 
 def story(watched: SensorCheck, flow: list[float]) -> list[str | None]:
@@ -84,3 +86,30 @@ def test_a_state_of_before_sentinels_is_taken_back() -> None:
     watched = check()
     watched.restore(msgspec.msgpack.decode(old, type=SensorCheckState))
     assert story(watched, [300.0]) == ["range"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([50.0, 51.0, 60.0, 0.0, 300.0, 180.0, math.nan]),
+            st.booleans(),
+            st.integers(1, 12),
+        ),
+        max_size=12,
+    )
+)
+def test_a_row_of_many_sensors_is_judged_as_each_sensor_alone(
+    readings: list[tuple[float, bool, int]],
+) -> None:
+    """Beside a sensor that is always absent, no row is ever waved through as a whole."""
+    absent = SensorSpec(name="ghost", center=0.0, scale=1.0, cadence_ms=1000)
+    whole, each = check(), SensorCheck(SensorRules((*SENSORS, absent), window=WINDOW))
+    rows = [(flow, fresh) for flow, fresh, times in readings for _ in range(times)]
+    for step, (flow, fresh) in enumerate(rows):
+        present = not math.isnan(flow)
+        values, told = [flow, 20.0 + step % 2], [fresh and present, True]
+        faults = each.advance(Row(step, [*values, math.nan], [*told, False], False, False))
+        assert whole.advance(Row(step, values, told, present, False)) == {
+            name: why for name, why in faults.items() if name != "ghost"
+        }
+        assert whole.guilty() == [name for name in each.guilty() if name != "ghost"]

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import offbeat_edge.run_command  # noqa: F401 - what the daemon loads costs and weighs too
 from offbeat_edge import bundle as bundles
+from offbeat_edge import spare
 from offbeat_edge.bench.figures import Process, spread
 from offbeat_edge.bench.signal import Signal
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.interpreter import installed
+from offbeat_edge.link import MAX_READ
 from offbeat_edge.model import open_model
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 ASSETS = 100
 FURTHER = 900  # assets, to see what one costs
-BATCH = 500  # samples fed at once, as many as the daemon reads
+BATCH = MAX_READ  # samples fed at once
 PYTHON = (sys.executable, "-P")
 FLOOR = "import numpy, paho.mqtt.client, {runtime}; print('ready', flush=True); input()"
 
@@ -153,6 +155,7 @@ def main(argv: list[str]) -> int:
     _say("scored")
     _feed(engine, bundle, range(1, ASSETS), range(known, known + stride))
     _feed(engine, bundle, range(ASSETS), range(known + stride, 2 * known + stride))
+    spare.trim()  # as the daemon does
     _say("steady")
     _feed(engine, bundle, range(ASSETS, ASSETS + FURTHER), range(known))
     _say("further")
