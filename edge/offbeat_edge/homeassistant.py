@@ -8,7 +8,7 @@ Format: https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery
 (device discovery, Home Assistant 2024.12 and later).
 
 >>> object_id("pump3"), object_id("hall1.pump3")
-('pump3', 'hall1-pump3-eb7cb3')
+('pump3', 'hall1-pump3-8563e8')
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ misbehaves within its probation is sent back to the one before it and never
 tried again under that digest.  Orders that ask for what was sent back are
 reported, not followed.
 
+>>> from offbeat_edge.delivery.task import Order
 >>> conduct = Conduct(runs="a" * 64)
 >>> order = Order(model="pump", mode="canary", bundle="b" * 64, version=2, path="/b")
 >>> conduct.follow([order]).activate.bundle[:1], conduct.last_good[:1]

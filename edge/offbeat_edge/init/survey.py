@@ -3,6 +3,8 @@
 Rules: pure; read by the daemon's own decoder, so what stands here is what it
 would see.  Names that it refuses are spelled anew and kept in ``assets``.
 
+>>> from offbeat_edge.config import Source
+>>> from offbeat_edge.init.recognise import Heard
 >>> sources, seen = survey([Source(topic="plant/{asset}")], [Heard("plant/P 1", b'{"a": 2}', 0)])
 >>> sources[0].assets, seen["p_1"].sensors["a"].high
 ({'P 1': 'p_1'}, 2.0)

@@ -8,7 +8,7 @@ seen it, for it was not there.  What judges falls on two grounds: *recent*, all
 that the champion has not seen, and *older*, the time it was trained on.
 
 >>> [kept_back("pump1", block) for block in range(8)]
-[False, False, False, False, False, False, False, True]
+[True, False, True, False, False, False, False, False]
 """
 
 from __future__ import annotations
