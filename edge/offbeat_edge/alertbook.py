@@ -159,7 +159,7 @@ class AlertBook:
             contributions=told.contributions,
             window=None if moment.window is None else window_digest(moment.window),
             model=self.model,
-            threshold=moment.threshold,
+            threshold=moment.threshold if scored else 1.0,
             adaptation=self._adapted() if scored else None,
         )
 

@@ -63,6 +63,7 @@ class Follower:
 
     def __init__(self, spec: FollowSpec, *, window: int, stride: int) -> None:
         self._spec, self._window = spec, window
+        self.threshold = 1.0  # in force since the last stretch began
         self._cap = spec.most / spec.factor
         self._full = spec.windows * window / stride  # scores in the memory
         self.restore(Followed())
@@ -78,7 +79,7 @@ class Follower:
             self._turn(stretch)
         if learn:
             self.state.sums[-1] += min(score, self._cap)
-        return self._threshold
+        return self.threshold
 
     def restore(self, state: Followed) -> None:
         """Take back a state; raises ValueError on one that this never leaves."""
@@ -86,7 +87,7 @@ class Follower:
             raise ValueError(f"follow: expected up to {self._spec.windows + 1} sums, got {state}")
         self.state = state
         mean = fsum(state.sums[:-1]) / self._full
-        self._threshold = min(max(1.0, self._spec.factor * mean), self._spec.most)
+        self.threshold = min(max(1.0, self._spec.factor * mean), self._spec.most)
 
     def _turn(self, stretch: int) -> None:
         """Begin a stretch, and forget what is too old or, where time was set back, to come."""

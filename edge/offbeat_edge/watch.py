@@ -297,7 +297,7 @@ class Watch:
         for kind, life in self.book.lives.items():
             if life.start_ms is None or not self._is_meant(kind, feedback):
                 continue
-            moment = Moment(self._now(kind), self.score or 0.0)
+            moment = self._moment(self._now(kind))
             self.book.judge(kind, self._rules[kind], moment, feedback.verdict, out.events)
             self._settle_state(moment.time_ms, out)
 
@@ -370,8 +370,12 @@ class Watch:
                 self._end(kind, time_ms, "maintenance", out)
 
     def _end(self, kind: Kind, time_ms: int, reason: Reason, out: Outputs) -> None:
-        moment = Moment(time_ms, self.score or 0.0)
-        self.book.end(kind, self._rules[kind], moment, reason, out.events)
+        self.book.end(kind, self._rules[kind], self._moment(time_ms), reason, out.events)
+
+    def _moment(self, time_ms: int) -> Moment:
+        """Return what happens between two scores: the last one counts, as it was measured."""
+        threshold = 1.0 if self.follower is None else self.follower.threshold
+        return Moment(time_ms, self.score or 0.0, threshold=threshold)
 
     def _advance(self, kind: Kind, moment: Moment, tell: Tell, out: Outputs) -> None:
         self.book.advance(kind, self._rules[kind], moment, tell, out.events)

@@ -201,6 +201,23 @@ def test_an_alert_that_people_confirmed_stays(following: Model) -> None:
     assert [kind for kind, _ in anomalies(events) if kind == "end"] == []
 
 
+@pytest.mark.parametrize("kill", [False, True])
+def test_an_end_that_people_asked_for_says_by_which_threshold_its_score_was_measured(
+    following: Model, *, kill: bool
+) -> None:
+    stream = pump(following.manifest, [0.9] * 100 + [9.0] * 10)
+    engine = engine_for(following)
+    scores, events = outcome(engine, stream)
+    assert events[-1].type != "end"
+    if kill:
+        snapshot, engine = engine.snapshot(), engine_for(following)
+        engine.restore(snapshot)
+    ended = Feedback(id="1", asset="pump1", verdict="expected", time_ms=stream[-1].time_ms)
+    (event,) = engine.control(ended).events
+    assert (event.score, event.threshold) == (scores[-1].score, scores[-1].threshold)
+    assert event.threshold > 1.0
+
+
 def test_another_bundle_begins_anew(following: Model) -> None:
     at_work = [following]
     engine = Engine(site="hall", gateway="gw", route=lambda _: at_work[-1])
