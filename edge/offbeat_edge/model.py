@@ -8,6 +8,7 @@ says why; nobody waits for a repair to keep watching.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -125,7 +126,7 @@ class Model:
         self._scorer = Scorer(manifest, manifest.sensors)
         self._fallback = Fallback(manifest.fallback, manifest.sensors)
 
-    @property
+    @cached_property
     def stale_after_ms(self) -> int:
         """Silence of an asset beyond this is worth an alert."""
         slowest: int = max(s.cadence_ms for s in self.manifest.sensors)

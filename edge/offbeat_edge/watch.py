@@ -248,10 +248,10 @@ class Watch:
             if self._rest_in_silence(newest, out):
                 return
             since = self.upkeep.over_since(now_ms=newest + self.silent_ms, since_ms=since)
-        patience = max(self.model.stale_after_ms, STALE_SILENCES * self.pace.usual_ms)
-        if newest + self.silent_ms - since < patience:
-            return
-        if self.book.open_alert("stale") is None:
+        silent_ms = newest + self.silent_ms - since
+        if silent_ms < self.model.stale_after_ms or self.book.open_alert("stale") is not None:
+            return  # as nearly always: what is usual takes longer to find out
+        if silent_ms >= STALE_SILENCES * self.pace.usual_ms:
             self._tell_silence(newest, FAULT_SCORE, out)
 
     def _heard(self, out: Outputs) -> None:
