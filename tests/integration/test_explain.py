@@ -24,6 +24,7 @@ from rig import (
 )
 
 from offbeat_edge import bundle, cli
+from offbeat_edge.control import Maintenance
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import BundleError
 from offbeat_edge.model import open_model
@@ -153,6 +154,38 @@ def test_an_event_is_measured_by_the_threshold_it_tells(tmp_path: Path, begun: i
     agree = all(followed[i.event.time_ms] == i.event.threshold for i in found.events)
     assert agree == (begun == 600)
     assert max(followed.values()) > 1.0
+
+
+def test_an_alert_that_announced_work_has_ended_is_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.offbeat"
+    make_bundle(path)
+    model = open_model(bundle.load(path), config_digest="")
+    chance = random.Random(1)
+    stream = [
+        Sample("p0", START_MS + 1000 * k, {
+            "flow": 10.0 + chance.gauss(0, 0.1) + 5.0 * (k >= 900),
+            "heat": 20.0 + chance.gauss(0, 0.1),
+        })
+        for k in range(930)
+    ]  # fmt: skip
+    engine = Engine(site="s", gateway="g", route=lambda _: model)
+    work = (START_MS + 910_000, START_MS + 920_000)
+    events = engine.feed(stream[:905]).events
+    engine.control(
+        Maintenance(id="1", asset="p0", start_ms=work[0], end_ms=work[1], time_ms=work[0])
+    )
+    events += engine.feed(stream[905:]).events
+    ended = next(event for event in events if event.reason == "maintenance")
+    writer = Writer(open_lake(str(tmp_path / "lake")).store)
+    writer.events("1-r", ALERTS, events)
+    writer.rows("1-r", "p0", rows_of([(s.time_ms, s.values) for s in stream]))
+    words = ["--lake", str(tmp_path / "lake"), "--bundle", str(path)]
+    assert cli.main(["explain", ended.alert, *words]) == 0
+    assert re.search(f"end    {ended.time}  same\n +ended by +maintenance", capsys.readouterr().out)
+    assert cli.main(["explain", ended.id, *words]) != 0
+    assert "ended by maintenance, no window led to it" in capsys.readouterr().err
 
 
 def test_one_event_can_be_named_and_an_unknown_one_is_told(

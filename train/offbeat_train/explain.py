@@ -65,9 +65,15 @@ class Compared(NamedTuple):
     same_event: bool  # the engine told the very same event, id and all
 
     @property
+    def judged(self) -> bool:
+        """Whether a window led to it: neither people nor a swap have ended it."""
+        return self.event.reason is None
+
+    @property
     def equal(self) -> bool:
-        """Whether score and contributions are the same to the digit."""
-        return self.contributions == self.event.contributions and self.score == self.event.score
+        """Whether score and contributions are the same to the digit, if a window led to them."""
+        same = self.contributions == self.event.contributions and self.score == self.event.score
+        return same or not self.judged
 
 
 class Explained(NamedTuple):
@@ -98,6 +104,8 @@ def find(lake: Lake, name: str) -> list[AlertEvent]:
         raise LakeError(f"expected the id of an alert or an event in this lake, got {name!r}")
     if events[0].kind == "stale":
         raise LakeError(f"{name}: a silence of {events[0].asset} has no window to run again")
+    if events[0].reason is not None:  # asked for by its own id: an alert begins with a window
+        raise LakeError(f"{name}: ended by {events[0].reason}, no window led to it")
     return sorted(events, key=lambda event: event.seq)
 
 
@@ -149,8 +157,10 @@ def _measured_otherwise(event: AlertEvent, scores: Sequence[ScoreRecord]) -> boo
     There its memory may be shorter (the bundle, or the asset, was new), or pass over
     what people said was work.
     """
+    if event.kind != "anomaly" or event.reason is not None:
+        return False
     times = {score.time_ms: score.threshold for score in scores}
-    return event.kind == "anomaly" and times.get(event.time_ms) not in (None, event.threshold)
+    return times.get(event.time_ms) not in (None, event.threshold)
 
 
 def _unfollowing(model: Model) -> Model:
@@ -248,7 +258,7 @@ def _compare(
         same = same and event.window in (None, again.window)  # older events name none
         return Compared(event, again.score, again.peak, again.contributions[:count], same)
     at = next((s for s in scores if s.time_ms == event.time_ms), None)
-    if at is None or event.kind != "anomaly":
+    if at is None or event.kind != "anomaly" or event.reason is not None:
         return Compared(event, None, None, None, same_event=False)
     score = at.score if at.threshold == event.threshold else at.score / event.threshold
     return Compared(event, score, None, at.contributions[:count], same_event=False)

@@ -143,7 +143,8 @@ def doubts(explained: Explained) -> list[str]:
         found.append("without --config the bundle's own lateness and alert rule were used")
     if not explained.equal and any(item.event.schema in UNTOLD for item in explained.events):
         found.append("events of that age do not say whether the asset was adapted to")
-    if any(item.score is None and item.event.kind == "anomaly" for item in explained.events):
+    judged = [item for item in explained.events if item.judged and item.event.kind == "anomaly"]
+    if any(item.score is None for item in judged):
         found.append("a window the device judged is not in the lake whole: samples are missing")
     return found
 
@@ -198,6 +199,8 @@ def table(explained: Explained) -> str:
 
 def figures(item: Compared) -> list[tuple[str, str, str]]:
     """Return (what, as published, as it came out) of one event; every digit."""
+    if item.event.reason is not None:
+        return [("ended by", item.event.reason, item.event.reason)]
     lines = [("score", _digits(item.event.score), _digits(item.score))]
     again = {c.sensor: c for c in item.contributions or ()}
     for contribution in item.event.contributions:
