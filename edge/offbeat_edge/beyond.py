@@ -8,14 +8,16 @@ the reconstruction.  The weights are the model's own and what their rounding
 to 8 bits left: far out, a hundredth of a level is more than all noise.
 
 Rules: a window inside the range costs a comparison and is left as it is, to
-the bit.  Each window is answered alone, so the result does not depend on the
-batch.  The weights become floats when the first window needs them.
+the bit.  Only judged sensors go on; a rare command, hundreds of its tiny
+deviations out, says no more than that it is there.  Each window is answered
+alone, so the result does not depend on the batch.  The weights become floats
+when the first window needs them.
 
->>> from offbeat_edge.modelfile import Matrix
+>>> from offbeat_edge.modelfile import LinearPath, Matrix
 >>> matrix = Matrix(np.array([[100, 100]], np.int16), 0.01)
->>> path = Beyond((matrix, Matrix(matrix.values.T, 0.005)), most=10.0)
+>>> path = LinearPath(matrix, Matrix(matrix.values.T, 0.005), np.array([True]))
 >>> recon = np.full((1, 2, 1), 10.0)
->>> path.add(np.array([[[14.0], [12.0]]]), recon)
+>>> Beyond(path, most=10.0).add(np.array([[[14.0], [12.0]]]), recon)
 >>> recon.ravel().tolist()
 [13.0, 13.0]
 """
@@ -30,7 +32,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offbeat_edge.modelfile import Matrix
+    from offbeat_edge.modelfile import LinearPath
 
     Floats = NDArray[np.float64]
 
@@ -40,13 +42,13 @@ class Beyond:
 
     Parameters
     ----------
-    path : from the window onto the components, (rank, T x F), and back.
+    path : as the model's file names it.
     most : scaled units, above and below zero.
     """
 
-    def __init__(self, path: tuple[Matrix, Matrix], *, most: float) -> None:
+    def __init__(self, path: LinearPath, *, most: float) -> None:
         self._path = path
-        self._most = most
+        self._most = np.where(path.judged, most, np.inf)
 
     def add(self, windows: Floats, recon: Floats) -> None:
         """Add to ``recon`` the answer to what of ``windows`` was cut; (N, T, F) both."""
@@ -57,5 +59,8 @@ class Beyond:
 
     @cached_property
     def _weights(self) -> tuple[Floats, Floats]:
-        inward, outward = (matrix.values.astype(np.float64) * matrix.scale for matrix in self._path)
+        inward, outward = (
+            matrix.values.astype(np.float64) * matrix.scale
+            for matrix in (self._path.inward, self._path.outward)
+        )
         return inward, outward

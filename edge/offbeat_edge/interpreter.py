@@ -237,10 +237,10 @@ def _beyond(model: bytes, batch: _Batch) -> Beyond | None:
     if path is None:
         return None
     port = batch.inputs[0]
-    if path[1].values.shape[0] != int(np.prod(port.shape)) or port.zero is not None:
+    found = (len(path.outward.values) // len(path.judged), len(path.judged))
+    if found != port.shape[1:] or port.zero is not None:
         raise ModelError(
-            f"model: expected a linear path over windows {port.shape} around 0,"
-            f" got {path[1].values.shape[0]} numbers"
+            f"model: expected a linear path over windows {port.shape[1:]} around 0, got {found}"
         )
     return Beyond(path, most=float(port.scale * port.most))
 

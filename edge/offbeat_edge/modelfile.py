@@ -115,6 +115,14 @@ class Matrix(NamedTuple):
     scale: float
 
 
+class LinearPath(NamedTuple):
+    """The part of a model that goes on beyond its integers."""
+
+    inward: Matrix  # (rank, T x F)
+    outward: Matrix  # (T x F, rank)
+    judged: NDArray[np.bool_]  # (F,) the sensors whose values go on
+
+
 class _Tensor(NamedTuple):
     port: Port
     per_channel: bool
@@ -131,16 +139,15 @@ def read(data: bytes, *, where: str) -> ModelFile:
         return _model(_Table(data, _u32(data, 0)))
 
 
-def linear_path(data: bytes, *, where: str) -> tuple[Matrix, Matrix] | None:
+def linear_path(data: bytes, *, where: str) -> LinearPath | None:
     """Read the weights of a model's linear path, to 15 bits.
 
-    The entry of the metadata holds the numbers of two int8 tensors, int32, and
-    then for each, int8, the rest that it leaves of its weights, in steps
-    `FINER` times finer.
+    The entry of the metadata holds the numbers of two int8 tensors, int32, then
+    for each, int8, the rest that it leaves of its weights, in steps `FINER`
+    times finer, and at last, int8, 1 for a sensor that is judged, else 0.
 
     Returns
     -------
-    From the window onto the components, (rank, T x F), and back, (T x F, rank);
     None for a model that names none.
 
     Raises
@@ -315,18 +322,20 @@ def _ops(graph: _Table, codes: list[tuple[str, int]], tensors: list[_Tensor]) ->
     )
 
 
-def _linear_path(root: _Table, entry: _Table) -> tuple[Matrix, Matrix]:
+def _linear_path(root: _Table, entry: _Table) -> LinearPath:
     content = root.pick(_BUFFERS, entry.i32(1)).content(0)
     graph = root.pick(_GRAPHS, 0)
     numbers, rest = struct.unpack_from("<2i", content), np.frombuffer(content, np.int8)[8:]
     inward, outward = (_weights(root, graph.pick(0, index)) for index in numbers)
     shape, size = inward.values.shape, inward.values.size
-    if outward.values.shape != shape[::-1] or len(rest) != 2 * size:
+    sensors = len(rest) - 2 * size
+    if outward.values.shape != shape[::-1] or sensors < 1 or shape[1] % sensors:
         raise _BadModelError(
-            f"expected a linear path there and back with the rest of both,"
+            f"expected a linear path there and back, the rest of both and one number a sensor,"
             f" got {shape}, {outward.values.shape} and {len(rest)} bytes"
         )
-    return _finer(inward, rest[:size]), _finer(outward, rest[size:])
+    judged = rest[2 * size :] != 0
+    return LinearPath(_finer(inward, rest[:size]), _finer(outward, rest[size : 2 * size]), judged)
 
 
 def _finer(matrix: Matrix, rest: NDArray[np.int8]) -> Matrix:

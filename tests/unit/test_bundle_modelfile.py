@@ -79,7 +79,7 @@ def named() -> tuple[int, bytes]:
         (matrix.values - modelfile.FINER * np.rint(matrix.values / modelfile.FINER))
         .astype(np.int8)
         .tobytes()
-        for matrix in path
+        for matrix in path[:2]
     )
     at = SMALL.index(rest) - 8
     return at, SMALL[at : at + 8]
@@ -88,10 +88,11 @@ def named() -> tuple[int, bytes]:
 def test_the_linear_path_is_read_to_fifteen_bits() -> None:
     path = modelfile.linear_path(SMALL, where="small")
     assert path is not None
-    inward, outward = path
+    inward, outward, judged = path
+    assert judged.tolist() == [True, True]
     assert inward.values.shape == (2, 16)
     assert outward.values.shape == (16, 2)
-    for matrix in path:
+    for matrix in path[:2]:
         assert 127 * modelfile.FINER <= np.abs(matrix.values).max() < 128 * modelfile.FINER
         assert (matrix.values % modelfile.FINER).any()
     # Twice through is through once: components that are orthogonal, with gains a little below 1.

@@ -150,6 +150,19 @@ def test_beyond_the_integers_the_linear_path_goes_on() -> None:
         assert error.mean() < 0.1 + 1e-5 * abs(shift)
 
 
+def test_a_sensor_that_is_not_judged_stays_cut() -> None:
+    spec, judged = SHAPES[0], np.array([0, 2])
+    windows = waves(spec)
+    model = build(spec, seed=1)
+    fit_linear(model, spec, windows)
+    run = Interpreter(export(model, spec, windows, judged)).reconstruct
+    far = np.zeros((1, spec.window, spec.sensors))
+    far[..., 1] = 500.0
+    np.testing.assert_array_equal(run(far), run(np.minimum(far, 10.0)))
+    far[..., 2] = 500.0
+    assert np.abs(run(far) - run(np.minimum(far, 10.0))).max() > 10.0
+
+
 def test_without_a_linear_path_a_window_far_outside_saturates_instead_of_wrapping() -> None:
     spec = SHAPES[0]
     windows = waves(spec)

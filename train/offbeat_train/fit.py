@@ -283,7 +283,7 @@ class _School:
             epochs=epochs, seed=self._seed,
             on_epoch=lambda epoch, loss, val: self._on.epoch(epoch, epochs, loss, val),
         )  # fmt: skip
-        tflite = export(shared.model, spec, sample.astype(np.float32, copy=False))
+        tflite = export(shared.model, spec, sample.astype(np.float32, copy=False), self._scored)
         proof = np.clip(held_out.spread(parity.WINDOWS), -CLIP, CLIP)
         floats = shared.predict(proof.astype(np.float32))
         return Trained(

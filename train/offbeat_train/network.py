@@ -97,6 +97,13 @@ class NetworkSpec:
         return self.window * self.sensors
 
 
+def cut(windows: NDArray[np.float64], judged: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Clip all but the ``judged`` columns of ``windows`` (N, T, F): what the linear path sees."""
+    seen = np.clip(windows, -CLIP, CLIP)
+    seen[..., judged] = windows[..., judged]
+    return seen
+
+
 class Dense(NamedTuple):
     """y = x kernel + bias; kernel (inputs, outputs), bias (outputs,)."""
 

@@ -21,12 +21,14 @@ scores under Orion's threshold, which looks at the whole test signal.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
+from offbeat_edge.detector import scored_columns
 from offbeat_edge.model import Fits, Judged, Model
 from offbeat_train import network
 from offbeat_train.benchmark.forest import Forest
@@ -54,15 +56,16 @@ AFTERWARDS = {"offbeat-orion": "offbeat", "pca-orion": "pca"}  # whose scores th
 
 def models(fitted: Fitted, manifest: Manifest, shipped: Model) -> dict[str, Model]:
     """Give every contender that judges windows, ready for an engine."""
-    rank, last = fitted.spec.rank, fitted.trained.plain
-    paths = [_Path(plain.path, rank) for plain in fitted.plain]
+    last, judged = fitted.trained.plain, scored_columns(fitted.prepared.sensors)
+    path = partial(_Path, rank=fitted.spec.rank, judged=judged)
+    paths = [path(plain.path) for plain in fitted.plain]
     pcas = [plain.pca for plain in fitted.plain]
     floats = _Float(fitted)
     return {
         "offbeat": shipped,
         "float": _model(manifest, floats),
         "pca": _calibrated(fitted, manifest, pcas, last.pca, plain=True),
-        "untrained": _calibrated(fitted, manifest, paths, _Path(last.path, rank)),
+        "untrained": _calibrated(fitted, manifest, paths, path(last.path)),
         "zero": _calibrated(fitted, manifest, [_Zero() for _ in paths], _Zero()),
         "forest": _forest(fitted, manifest),
     }
@@ -82,6 +85,7 @@ class _Float:
         model = network.build(fitted.spec, fitted.options.seed)
         model.set_weights(fitted.trained.weights)
         self._spec, self._weights = fitted.spec, network.weights_of(model, fitted.spec)
+        self._judged = scored_columns(fitted.prepared.sensors)
 
     def reconstruct(self, windows: Floats) -> Floats:
         if not len(windows):
@@ -92,23 +96,25 @@ class _Float:
 
     def _beyond(self, windows: Floats) -> Floats:
         """Answer to what was cut off, (N, T x F), with the linear path."""
-        cut = (windows - np.clip(windows, -network.CLIP, network.CLIP)).reshape(len(windows), -1)
-        if self._weights.linear is None or not cut.any():
-            return np.zeros_like(cut)
+        seen = network.cut(windows, self._judged)
+        over = (seen - np.clip(seen, -network.CLIP, network.CLIP)).reshape(len(windows), -1)
+        if self._weights.linear is None or not over.any():
+            return np.zeros_like(over)
         inward, outward = self._weights.linear
-        return np.asarray(cut @ inward.kernel @ outward.kernel, np.float64)
+        return np.asarray(over @ inward.kernel @ outward.kernel, np.float64)
 
 
 class _Path:
     """The linear path of the network, in float64."""
 
-    def __init__(self, path: Linear, rank: int) -> None:
+    def __init__(self, path: Linear, rank: int, judged: NDArray[np.intp]) -> None:
+        self._judged = judged
         self._mean = path.mean
         self._inward = path.components[:, :rank]
         self._outward = (path.components * path.gains)[:, :rank].T
 
     def reconstruct(self, windows: Floats) -> Floats:
-        flat = windows.reshape(len(windows), -1)
+        flat = network.cut(windows, self._judged).reshape(len(windows), -1)
         back = (flat - self._mean) @ self._inward @ self._outward + self._mean
         return np.asarray(back.reshape(windows.shape), dtype=np.float64)
 

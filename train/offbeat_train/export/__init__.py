@@ -32,7 +32,12 @@ __all__ = ["export", "op_names"]
 REPRESENTATIVE = 2000  # windows looked at for the scales
 
 
-def export(model: keras.Model, spec: NetworkSpec, representative: NDArray[np.float32]) -> bytes:
+def export(
+    model: keras.Model,
+    spec: NetworkSpec,
+    representative: NDArray[np.float32],
+    judged: NDArray[np.intp] | None = None,
+) -> bytes:
     """Quantize a trained model.
 
     Parameters
@@ -40,6 +45,7 @@ def export(model: keras.Model, spec: NetworkSpec, representative: NDArray[np.flo
     model : made by `network.build` from ``spec``, trained.
     representative : training windows (N, T, F), scaled; at most
         `REPRESENTATIVE`, evenly spaced, are used.
+    judged : columns of the sensors that may leave the integers' range; all when None.
 
     Returns
     -------
@@ -48,4 +54,6 @@ def export(model: keras.Model, spec: NetworkSpec, representative: NDArray[np.flo
     count = min(len(representative), REPRESENTATIVE)
     keep = np.linspace(0, len(representative) - 1, count).astype(np.intp)
     weights = weights_of(model, spec)
-    return build_graph(weights, spec, forward(weights, spec, representative[keep]).ranges)
+    ranges = forward(weights, spec, representative[keep]).ranges
+    columns = np.arange(spec.sensors) if judged is None else judged
+    return build_graph(weights, spec, ranges, columns)

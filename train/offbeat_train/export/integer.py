@@ -60,13 +60,15 @@ class _Value(NamedTuple):
     scale: float
 
 
-def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
-    """Return the TFLite file.
+def build_graph(
+    weights: Weights, spec: NetworkSpec, ranges: Ranges, judged: NDArray[np.intp]
+) -> bytes:
+    """Return the TFLite file; ``judged`` sensors go on beyond its integers.
 
     The input is the window; the outputs are the correction and, if there is
     a linear path, its usual part and its excess.  All are int8.
     """
-    builder = _Builder(spec)
+    builder = _Builder(spec, judged)
     entry = builder.entry()
     window = builder.flat(entry, spec.size, CLIP / INT8)
     parts = [builder.lstm_path(window, weights, ranges)]
@@ -78,8 +80,9 @@ def build_graph(weights: Weights, spec: NetworkSpec, ranges: Ranges) -> bytes:
 class _Builder:
     """Adds layers to a graph."""
 
-    def __init__(self, spec: NetworkSpec) -> None:
+    def __init__(self, spec: NetworkSpec, judged: NDArray[np.intp]) -> None:
         self.spec = spec
+        self.judged = np.isin(np.arange(spec.sensors), judged)
         self.graph = Graph()
 
     def entry(self) -> int:
@@ -125,14 +128,15 @@ class _Builder:
         ]
 
     def _note_path(self, there: Floats, back: Floats) -> None:
-        """Say which weights are the linear path's, and what rounding left of them."""
-        tensors, rests = [], []
+        """Say which weights are the linear path's, what rounding left of them, and who goes on."""
+        tensors, parts = [], []
         for kernel in (there, back):
             tensor, scale = self._weights(kernel)
             rest = kernel.T / scale - np.rint(kernel.T / scale)
             tensors.append(tensor)
-            rests.append(np.rint(rest * FINER).astype(np.int8).tobytes())
-        self.graph.note(LINEAR_PATH, struct.pack("<2i", *tensors) + b"".join(rests))
+            parts.append(np.rint(rest * FINER).astype(np.int8).tobytes())
+        parts.append(self.judged.astype(np.int8).tobytes())
+        self.graph.note(LINEAR_PATH, struct.pack("<2i", *tensors) + b"".join(parts))
 
     def _excess(self, window: _Value, kernel: Floats) -> _Value:
         """Return what each component has beyond 1, above or below.
