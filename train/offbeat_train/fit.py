@@ -30,6 +30,7 @@ from offbeat_train.defaults import (
     Spectrum,
     choose_patch,
     choose_rank,
+    find_period,
     judged_rows,
     linear_path,
 )
@@ -180,7 +181,9 @@ def fit(
     spec = start.spec if start else choose_network(prepared, divided[0], options)
     keras.utils.set_random_seed(options.seed)
     scored = scored_columns(prepared.sensors)
-    school = _School(spec=spec, seed=options.seed, on=on, start=start, scored=scored)
+    # What a sensor draws comes again where it has a beat, and there alone.
+    beat = find_period(prepared.rows[:, scored]) is not None
+    school = _School(spec=spec, seed=options.seed, on=on, start=start, scored=scored, beat=beat)
     held, trained, last = _train_all(divided, prepared, school, options, on)
     holdout = _join(held, divided, prepared, [one.book for one in trained])
     on.stage("calibrating")
@@ -261,9 +264,10 @@ class _School:
         on: Progress,
         start: Start | None,
         scored: NDArray[np.intp],
+        beat: bool,
     ) -> None:
         self._spec, self._seed, self._on, self._start = spec, seed, on, start
-        self._scored = scored
+        self._scored, self._beat = scored, beat
         self._shared = SharedGraph(build(spec, seed), spec)
 
     def teach(
@@ -290,7 +294,7 @@ class _School:
             tflite=tflite, weights=shared.get_weights(), interpreter=Interpreter(tflite),
             losses=losses,
             plain=plain, proof=(proof, floats.astype(np.float64)),
-            book=shapes.learn(sample, self._scored),
+            book=shapes.learn(sample, self._scored) if self._beat else None,
         )  # fmt: skip
 
 

@@ -3,8 +3,8 @@
 Rules: windows as the device will see them, shapes drawn by its own code; as
 many codes and numbers as `CELLS` allow for all sensors together, so that a
 wide machine does not pay more on the device than a narrow one; a machine of
-so many sensors that too few codes would remain gets none, nor does one whose
-held-out windows show no shapes that come again.
+so many sensors that too few codes would remain gets none, nor does one without
+a beat, nor one whose held-out windows show no shapes that come again.
 
 >>> beat = np.sin(np.arange(4000) * 2 * np.pi / 40)[:, None]
 >>> windows = np.lib.stride_tricks.sliding_window_view(beat, 40, axis=0).swapaxes(1, 2)
