@@ -10,8 +10,9 @@ to 8 bits left: far out, a hundredth of a level is more than all noise.
 Rules: a window inside the range costs a comparison and is left as it is, to
 the bit.  Only judged sensors go on; a rare command, hundreds of its tiny
 deviations out, says no more than that it is there.  Each window is answered
-alone, so the result does not depend on the batch.  The weights become floats
-when the first window needs them.
+alone, with products and sums folded as the detector's are and no matrix
+product, so the result depends neither on the batch nor on the processor.
+The weights become floats when the first window needs them.
 
 >>> from offbeat_edge.modelfile import LinearPath, Matrix
 >>> matrix = Matrix(np.array([[100, 100]], np.int16), 0.01)
@@ -28,6 +29,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from offbeat_edge.detector import fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,14 +56,21 @@ class Beyond:
     def add(self, windows: Floats, recon: Floats) -> None:
         """Add to ``recon`` the answer to what of ``windows`` was cut; (N, T, F) both."""
         cut = windows - np.clip(windows, -self._most, self._most)
-        inward, outward = self._weights
         for n in np.flatnonzero(cut.any(axis=(1, 2))):
-            recon[n] += (outward @ (inward @ cut[n].ravel())).reshape(recon[n].shape)
+            recon[n] += self._answer(cut[n].ravel()).reshape(recon[n].shape)
+
+    def _answer(self, cut: Floats) -> Floats:
+        """Project ``cut`` (T x F,) on the components and back."""
+        inward, outward = self._weights
+        out = np.flatnonzero(cut)
+        components = fold(inward[out] * cut[out, None], axis=0)
+        return fold(outward * components[:, None], axis=0)
 
     @cached_property
     def _weights(self) -> tuple[Floats, Floats]:
+        """Both as rows to be weighed and summed: (T x F, rank) and (rank, T x F)."""
         inward, outward = (
-            matrix.values.astype(np.float64) * matrix.scale
+            np.ascontiguousarray(matrix.values.T.astype(np.float64) * matrix.scale)
             for matrix in (self._path.inward, self._path.outward)
         )
         return inward, outward
