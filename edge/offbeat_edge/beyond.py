@@ -8,8 +8,9 @@ the reconstruction.  The weights are the model's own and what their rounding
 to 8 bits left: far out, a hundredth of a level is more than all noise.
 
 Rules: a window inside the range costs a comparison and is left as it is, to
-the bit.  Only judged sensors go on; a rare command, hundreds of its tiny
-deviations out, says no more than that it is there.  Each window is answered
+the bit.  Only judged sensors go on, as far as residuals are told apart; a
+rare command, hundreds of its tiny deviations out, says no more than that it
+is there.  Each window is answered
 alone, with products and sums folded as the detector's are and no matrix
 product, so the result depends neither on the batch nor on the processor.
 The weights become floats when the first window needs them.
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from offbeat_edge.detector import fold
+from offbeat_edge.detector import RESIDUAL_LIMIT, fold
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,11 +52,12 @@ class Beyond:
 
     def __init__(self, path: LinearPath, *, most: float) -> None:
         self._path = path
-        self._most = np.where(path.judged, most, np.inf)
+        self._most = most
+        self._end = np.where(path.judged, RESIDUAL_LIMIT, most)
 
     def add(self, windows: Floats, recon: Floats) -> None:
         """Add to ``recon`` the answer to what of ``windows`` was cut; (N, T, F) both."""
-        cut = windows - np.clip(windows, -self._most, self._most)
+        cut = np.clip(windows, -self._end, self._end) - np.clip(windows, -self._most, self._most)
         for n in np.flatnonzero(cut.any(axis=(1, 2))):
             recon[n] += self._answer(cut[n].ravel()).reshape(recon[n].shape)
 

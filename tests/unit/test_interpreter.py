@@ -81,13 +81,15 @@ def test_what_the_integers_cut_off_the_linear_path_answers(delegate: bool) -> No
     run, path = PREPARED[delegate], modelfile.linear_path(MODEL, where="model")
     assert path is not None
     there, back = (matrix.values * matrix.scale for matrix in path[:2])
-    far = WINDOWS + np.array([1e6, -40.0])
+    far = WINDOWS + np.array([1e5, -40.0])
     cut = np.clip(far, -10.0, 10.0)
     answer = ((far - cut).reshape(len(far), -1) @ there.T @ back.T).reshape(far.shape)
     np.testing.assert_allclose(
         run.reconstruct(far), run.reconstruct(cut) + answer, rtol=1e-6, atol=1e-6
     )
     assert np.abs(answer).max() > 1e4
+    absurd = np.where(WINDOWS > 0, 1e300, -1e300)
+    np.testing.assert_array_equal(run.reconstruct(absurd), run.reconstruct(absurd / 1e290))
 
 
 def test_inside_the_integers_nothing_is_added() -> None:

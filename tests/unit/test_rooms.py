@@ -14,10 +14,10 @@ EDGE = ROOT / "edge" / "offbeat_edge"
 CONSOLE = ROOT / "console" / "offbeat_console"
 CONSOLE_PURE = ("alarm", "board", "palette", "strips", "told", "trace", "views", "wire")
 PURE = (
-    "adaptation", "alert", "alertbook", "blame", "control", "detector", "engine", "follow",
-    "journal", "model", "observed", "outputs", "pace", "refusal", "replay", "restored", "schema",
-    "schedule", "scorer", "sensorcheck", "shape", "sketch", "standing", "telling", "topics",
-    "upkeep", "watch", "watchstate", "window",
+    "adaptation", "alert", "alertbook", "beyond", "blame", "control", "detector", "engine",
+    "follow", "journal", "model", "observed", "outputs", "pace", "refusal", "replay",
+    "restored", "schema", "schedule", "scorer", "sensorcheck", "shape", "sketch", "standing",
+    "telling", "topics", "upkeep", "watch", "watchstate", "window",
 )  # fmt: skip
 DEVICE_LIBRARIES = {
     "ai_edge_litert", "msgspec", "numpy", "offbeat_edge", "paho", "tflite_runtime",
