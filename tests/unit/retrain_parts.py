@@ -105,10 +105,10 @@ def drifted(
 def poisoned(
     rows: dict[str, tuple[np.ndarray, np.ndarray]], from_day: float
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """A flow meter that comes loose and holds again, from a day on, and nobody says so."""
+    """A flow meter that comes loose and holds again, four times an hour, and nobody says so."""
 
     def loose(t: np.ndarray, v: np.ndarray, sd: np.ndarray) -> np.ndarray:
-        off = 4.0 * sd[1] * np.sin(t / 1.5e6) ** 2
+        off = 4.0 * sd[1] * np.sin(t / 3e5) ** 2
         return v + off[:, None] * np.array([0.0, 1.0, 0.0])
 
     return _changed(rows, from_day, loose)

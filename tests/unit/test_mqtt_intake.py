@@ -179,6 +179,7 @@ PLAIN = publish(b"plant/p1", b"1")
 )
 @example(version="5", said=[PLAIN[:1], PLAIN[1:2], PLAIN[2:5], PLAIN[5:]], limit=2, hangs_up=False)
 @example(version="5", said=[PLAIN * 3], limit=1, hangs_up=False)
+@example(version="5", said=[PLAIN + b"\x00\x80\x80\x80\x08"], limit=1, hangs_up=False)
 @example(
     version="3.1.1", said=[publish(b"a", b"x", flags=2, properties=b"")], limit=2, hangs_up=True
 )
@@ -194,7 +195,10 @@ def test_a_session_tells_the_same_as_one_that_paho_reads(
     # in one piece for paho, which loses its place in a packet whose first byte is 0
     whole = [b"".join(said)] if said else []
     ours = told(version, said, intake=True, limit=limit, hangs_up=hangs_up)
-    assert ours == told(version, whole, intake=False, hangs_up=hangs_up)
+    theirs = told(version, whole, intake=False, hangs_up=hangs_up)
+    if ours.ended is not None and ours.ended.startswith("expected packets of at most"):
+        theirs = theirs._replace(ended=ours.ended)  # where paho would wait for it, and keep it all
+    assert ours == theirs
 
 
 @given(st.lists(st.one_of(PUBLISHES, OTHERS), max_size=8), st.lists(st.integers(1, 9)))
@@ -263,24 +267,41 @@ def test_a_limited_read_leaves_the_rest_for_the_next_which_does_not_wait() -> No
     wire.close()
 
 
-def test_a_connection_lives_for_as_long_as_it_does_for_paho() -> None:
-    """By messages, or by one that takes longer than the keep-alive."""
-    cases = [(intake, slow) for intake in (True, False) for slow in (True, False)]
-    wires = [Wire("5", intake=intake, keepalive_s=1) for intake, _ in cases]
+LIVES = [(intake, slow) for intake in (True, False) for slow in (True, False)]
+
+
+def fed_for_two_keepalives() -> tuple[list[Wire], bytes] | None:
+    """Wires of `LIVES` after messages, or a slow one, and unanswered pings; None after a stall."""
+    wires = [Wire("5", intake=intake, keepalive_s=1) for intake, _ in LIVES]
     large = publish(b"plant/p1", bytes(200))
-    heard, at, until = [b""] * len(wires), 0, time.monotonic() + 2.5
-    while time.monotonic() < until:  # no ping is answered meanwhile
-        for n, (wire, (_, slow)) in enumerate(zip(wires, cases, strict=True)):
+    heard, begun = [b""] * len(wires), time.monotonic()
+    last = begun
+    for at in range(len(large)):
+        for n, (wire, (_, slow)) in enumerate(zip(wires, LIVES, strict=True)):
             wire.say(large[at : at + 1] if slow else PLAIN)
             wire.session.keep_alive()
             heard[n] += wire.heard()
-        at += 1
+        now = time.monotonic()
+        if now - last > 0.4 or now - begun > 2.5:
+            break
+        last = now
         time.sleep(0.05)
+    if now - last > 0.4:  # this machine's pause, not the broker's: it says nothing
+        for wire in wires:
+            wire.close()
+        return None
     assert all(b"\xc0\x00" in pings for pings in heard)
+    return wires, large[at + 1 :]
+
+
+def test_a_connection_lives_for_as_long_as_it_does_for_paho() -> None:
+    """By messages, or by one that takes longer than the keep-alive."""
+    found = next(filter(None, (fed_for_two_keepalives() for _ in range(10))))
+    wires, rest = found
     ends = [wire.session.ended for wire in wires]
     assert ends[:2] == ends[2:]  # paho 2.1 gives up where 2.2 waits
-    for wire, (_, slow) in zip(wires, cases, strict=True):
-        wire.say(large[at:] if slow else large)
+    for wire, (_, slow) in zip(wires, LIVES, strict=True):
+        wire.say(rest if slow else publish(b"plant/p1", bytes(200)))
         assert wire.session.ended or wire.session.inbox[-1].payload == bytes(200)
         wire.close()
 
