@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from rig import Reading
 
-CONNECT, PUBLISH = 1, 3
+CONNECT, PUBLISH, PUBACK = 1, 3, 4
 VERSION_AT = 6  # in the body of CONNECT, behind the protocol's name
 MQTT5 = 5
 
@@ -18,11 +18,13 @@ class Tap:
     Attributes
     ----------
     delivered : sensor messages to the daemon, repeats included, in order.
+    acknowledged : how many of them the daemon has said to have.
     published : ids of alert events from the daemon (``stale`` left out).
     """
 
     def __init__(self) -> None:
         self.delivered: list[Reading] = []
+        self.acknowledged = 0
         self.published: set[str] = set()
         self._buffers: dict[tuple[int, str], bytearray] = defaultdict(bytearray)
         self._version: dict[int, int] = {}
@@ -37,6 +39,8 @@ class Tap:
     def _packet(self, connection: int, way: str, head: int, body: bytes) -> None:
         if head >> 4 == CONNECT:
             self._version[connection] = body[VERSION_AT]
+        if head >> 4 == PUBACK and way == "up":
+            self.acknowledged += 1
         if head >> 4 != PUBLISH:
             return
         topic, payload = _publish(head, body, self._version[connection])
