@@ -24,6 +24,7 @@ from rig import wait_for
 
 from offbeat_broker.faults import Fault
 from offbeat_edge import bundle as bundles
+from offbeat_train.retrain.due import at_least
 from offbeat_train.rollout.job import load, path_of
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from parts import Rows
 
 FIRST, DRIFT, ROLLOUT, AFTER, POISON, FORCED, END = 6, 7, 12, 15, 17, 22, 28
+PUMPS = 3
 BUDGET_A_WEEK = 6.0  # false alarms of one pump, stated at the first fit
 MUCH = 0.03  # of the time in alarm: several times a calm day; thresholds follow a drift
 LITTLE = 0.02  # of the time in alarm: what a good model may cost
+CHANCE = 0.05  # that so many false alarms come where the budget is kept
 HOURS = 1 / 24
 POLICY = """
 [canary]
@@ -65,7 +68,7 @@ class Story:
         self.ear = self.fleet.ear
         self.kills = kills
         self.job_deaths = 0
-        plain = plant_rows(pumps=3, days=END, faults=list(faults()))
+        plain = plant_rows(pumps=PUMPS, days=END, faults=list(faults()))
         self.rows: Rows = drifted(plain, DRIFT)
         self.bad: Rows = poisoned(self.rows, POISON)
 
@@ -89,7 +92,7 @@ class Story:
 
     def first_model(self) -> None:
         self.fleet.play(between(self.rows, 0, FIRST))
-        out = self.retrain("--period", "60s", "--window", "16", "--units", "8", "--epochs", "3",
+        out = self.retrain("--period", "60s", "--window", "16", "--units", "16", "--epochs", "12",
                            "--budget", str(BUDGET_A_WEEK))  # fmt: skip
         self.first = self.champion()
         self.fleet.command("keys", "init", str(self.fleet.repository),
@@ -126,7 +129,11 @@ class Story:
         hits = [self.caught(fault) for fault in faults()]
         calm, loud = self.count("after the rollout", AFTER, POISON, beside=list(faults()))
         assert all(hits), f"faults caught: {hits}"
-        assert calm <= BUDGET_A_WEEK, f"{calm:.1f} false alarms a week and pump"
+        # Two days of three pumps are less than a week: a model that keeps its word
+        # may have some more there, by chance, than its word says.
+        weeks = PUMPS * (POISON - AFTER) / 7
+        chance = at_least(round(calm * weeks), BUDGET_A_WEEK * weeks)
+        assert chance > CHANCE, f"{calm:.1f} false alarms a week and pump"
         assert loud < LITTLE, f"in alarm for {loud:.0%} of the time"
         say(f"{len(hits)} of {len(hits)} injected faults are caught")
 
