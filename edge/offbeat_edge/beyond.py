@@ -10,10 +10,10 @@ to 8 bits left: far out, a hundredth of a level is more than all noise.
 Rules: a window inside the range costs a comparison and is left as it is, to
 the bit.  Only judged sensors go on, as far as residuals are told apart; a
 rare command, hundreds of its tiny deviations out, says no more than that it
-is there.  Each window is answered
-alone, with products and sums folded as the detector's are and no matrix
-product, so the result depends neither on the batch nor on the processor.
-The weights become floats when the first window needs them.
+is there.  Each window is answered alone, with products and sums folded as the
+detector's are and no matrix product, so the result depends neither on the
+batch nor on the processor.  The weights become floats when the first window
+needs them.
 
 >>> from offbeat_edge.modelfile import LinearPath, Matrix
 >>> matrix = Matrix(np.array([[100, 100]], np.int16), 0.01)

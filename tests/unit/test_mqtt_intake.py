@@ -201,8 +201,8 @@ def test_a_session_tells_the_same_as_one_that_paho_reads(
     assert ours == theirs
 
 
-@given(st.lists(st.one_of(PUBLISHES, OTHERS), max_size=8), st.lists(st.integers(1, 9)))
-def test_packets_come_out_whole_however_they_are_cut(packets: list[bytes], cuts: list[int]) -> None:
+def taken(packets: list[bytes], cuts: list[int], *, begun: bool) -> bytes:
+    """Return what comes out of packets in pieces; with ``begun`` what is there at once."""
     stream = mqtt_intake.Packets(five=True, generation=1)
     data, found = b"".join(packets), b""
     for size in [*cuts, len(data)]:
@@ -210,22 +210,21 @@ def test_packets_come_out_whole_however_they_are_cut(packets: list[bytes], cuts:
         data = data[size:]
         while (one := stream.whole()) is not None:
             found += one
-    assert found == b"".join(packets)
+        if begun:
+            found += stream.begun()
+    return found
+
+
+@given(st.lists(st.one_of(PUBLISHES, OTHERS), max_size=8), st.lists(st.integers(1, 9)))
+def test_packets_come_out_whole_however_they_are_cut(packets: list[bytes], cuts: list[int]) -> None:
+    assert taken(packets, cuts, begun=False) == b"".join(packets)
 
 
 @given(st.lists(PUBLISHES, min_size=1, max_size=4), st.lists(st.integers(1, 9), min_size=1))
 def test_a_packet_that_was_begun_goes_on_where_it_stopped(
     packets: list[bytes], cuts: list[int]
 ) -> None:
-    stream = mqtt_intake.Packets(five=True, generation=1)
-    data, found = b"".join(packets), b""
-    for size in [*cuts, len(data)]:
-        stream.add(data[:size])
-        data = data[size:]
-        while (one := stream.whole()) is not None:
-            found += one
-        found += stream.begun()
-    assert found == b"".join(packets)
+    assert taken(packets, cuts, begun=True) == b"".join(packets)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -96,8 +96,8 @@ class _Float:
 
     def _beyond(self, windows: Floats) -> Floats:
         """Answer to what was cut off, (N, T x F), with the linear path."""
-        seen = network.cut(windows, self._judged)
-        over = (seen - np.clip(seen, -network.CLIP, network.CLIP)).reshape(len(windows), -1)
+        over = network.cut(windows, self._judged) - np.clip(windows, -network.CLIP, network.CLIP)
+        over = over.reshape(len(windows), -1)
         if self._weights.linear is None or not over.any():
             return np.zeros_like(over)
         inward, outward = self._weights.linear
