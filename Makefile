@@ -7,7 +7,7 @@ MINUTES ?= 60
 SECONDS ?= 600
 ENGINE ?= docker
 
-.PHONY: demo test bench check check-arm format screenshots soak fuzz week story containers clean check-device
+.PHONY: demo test explore bench check check-arm format screenshots soak fuzz week story containers clean check-device
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"offbeat needs Python 3.11 or later, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
@@ -21,6 +21,9 @@ demo: $(VENV)/.installed ## simulate, fit, run, alert: the whole loop in a few m
 
 test: $(VENV)/.installed ## all tests
 	$(BIN)/python -m pytest -n 2 tests/unit tests/fuzz tests/integration tests/system
+
+explore: $(VENV)/.installed ## the properties, at random and on twenty times as many examples as in `make test`
+	$(BIN)/python -m pytest -n 2 --timeout 0 -m hypothesis --hypothesis-profile explore tests/unit
 
 check: $(VENV)/.installed ## lint, types, docs
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 import pytest
+from chance import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -222,9 +223,7 @@ def test_off_by_default(adapting: Model, manifest: Manifest) -> None:
     assert told(engine).stage == "learning"
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 400), cut=st.integers(0, 600))
 def test_neither_batches_nor_a_restart_change_anything(
     adapting: Model, batch: int, cut: int

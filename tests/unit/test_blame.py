@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import numpy as np
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,7 +115,7 @@ def test_residuals_alone_name_another_there() -> None:
     assert plain.argmax() != 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 20), more=st.integers(0, 3))
 def test_shares_sum_to_one_and_unscored_sensors_have_none(seed: int, count: int, more: int) -> None:
     rng = np.random.default_rng(seed)

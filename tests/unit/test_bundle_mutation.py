@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from bundle_parts import TINY, golden_bytes, members, packed
+from chance import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_bundle_manifest import VALUES
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 SMALL = (Path(__file__).parent / "data" / "small_lstm.tflite").read_bytes()
 # The fixture is frozen data, so that sharing it between examples is safe.
-shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+shared = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(300)
+)
 FLIPS = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=2
 )

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chance import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -196,9 +197,7 @@ def test_a_flood_is_bounded_and_over_in_time(desk: Desk) -> None:
     assert desk.say("offbeat/gw/cmd/ping", {"id": "later"}) is None
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(200), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     topic=st.sampled_from(
         [f"offbeat/gw/cmd/{verb}" for verb in ("ping", "rename", "feedback", "maintenance")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from offbeat_edge import alert, upkeep
@@ -220,37 +220,52 @@ moves = st.one_of(
 )
 
 
+def hush_is_over(rule: AlertRule, peak: float, heard: list[tuple[int, float]]) -> bool:
+    """Tell whether scores grew far beyond the judged peak, or stayed calm for long enough."""
+    calm_since = None
+    for time_ms, score in heard:
+        if score >= rule.clear_ratio:
+            calm_since = None
+        elif calm_since is None:
+            calm_since = time_ms
+        if score >= HUSH_ESCAPE * peak:
+            return True
+        if calm_since is not None and time_ms - calm_since >= rule.clear_ms:
+            return True
+    return False
+
+
 @given(rule=rules, story=st.lists(moves, max_size=60))
+@example(  # a score of another size ends the hush, a lesser one opens the alert
+    rule=AlertRule(min_duration_ms=1),
+    story=[("score", 1.5), ("score", 1.5), ("judge", 0), ("score", 3.0), ("score", 2.0)],
+)
 def test_whatever_people_say_an_alert_is_new_then_over_and_hushed_ones_stay_away(
     rule: AlertRule, story: list[tuple[str, float]]
 ) -> None:
-    life, opened, calm_since, peak = Lifecycle(), False, None, None
+    life, opened, peak, heard = Lifecycle(), False, 0.0, list[tuple[int, float]]()
     for n, (move, score) in enumerate(story):
-        time_ms = 10 * n
+        time_ms, event, hushed = 10 * n, None, life.hushed_ms is not None
         if move == "judge" and opened:
-            peak = life.peak
+            peak, heard = life.peak, []
             assert alert.close(life, rule, time_ms) == "end"
             alert.ended(life)
             alert.hush(life, "false_alarm", time_ms, peak)
-            opened, calm_since = False, None
+            opened = False
         elif move == "rest" and not opened:
             alert.rest(life, rule, time_ms, score)
             assert life.candidate_ms is None
-            if peak is not None and score >= HUSH_ESCAPE * peak:
-                peak = None  # another matter, though nothing may open during maintenance
         elif move == "score":
             event = alert.advance(life, rule, time_ms, score)
             assert (event == "new") <= (not opened)
             assert (event in ("update", "end")) <= opened
-            if event == "new" and peak is not None:
-                assert life.hushed_ms is None
-                assert score >= HUSH_ESCAPE * peak or calm_since is not None
-                peak = None
             opened = (opened or event == "new") and event != "end"
             if event == "end":
                 alert.ended(life)
-        if move != "judge" and not opened and score < rule.clear_ratio:
-            calm_since = time_ms if calm_since is None else calm_since
+        if hushed:
+            heard += [(time_ms, score)] if move != "judge" else []
+            assert (life.hushed_ms is None) == hush_is_over(rule, peak, heard)
+        assert (event == "new") <= (life.hushed_ms is None)
 
 
 def test_a_hush_does_not_last_for_ever() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def same_bits(left: Scores, right: Scores) -> bool:
     return all(a.tobytes() == b.tobytes() for a, b in zip(left, right, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     shape=st.tuples(st.integers(1, 9), st.integers(1, 40), st.integers(1, 9)),
     rows=st.integers(1, 40),
@@ -57,7 +58,7 @@ def test_a_window_scores_the_same_alone_and_in_any_batch(
         assert same_bits(alone, Scores(*(part[i : i + 1] for part in batch)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_the_fallback_scores_the_same_alone_and_in_any_batch(
     count: int, steps: int, width: int, seed: int
@@ -96,7 +97,7 @@ def test_an_unscored_sensor_moves_nothing_and_has_no_share() -> None:
     assert result.shares[0].tolist() == [1.0, 0.0, 0.0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_shares_are_positive_and_sum_to_one(width: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

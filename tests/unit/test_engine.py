@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import msgspec
 import numpy as np
+from chance import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -59,9 +60,7 @@ def test_a_fault_makes_one_alert_that_names_the_sensor(model: Model) -> None:
     assert START + 20_000 <= events[0].start_ms <= START + 24_000
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 130), order=st.randoms(use_true_random=False))
 def test_batching_and_interleaving_of_assets_change_nothing(
     model: Model, batch: int, order: object
@@ -78,9 +77,7 @@ def test_batching_and_interleaving_of_assets_change_nothing(
     assert sorted(apart, key=lambda e: e.id) == sorted(together, key=lambda e: e.id)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 60))
 def test_a_snapshot_anywhere_changes_nothing(model: Model, cut: int) -> None:
     stream = calm_then_hot()

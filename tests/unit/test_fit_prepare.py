@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from fit_parts import START_MS, beat, history
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from offbeat_train.errors import DataError
@@ -158,7 +158,6 @@ def test_windows_span_neither_gaps_nor_cuts_nor_assets() -> None:
     st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1, max_size=8),
     st.integers(1, 6),
 )
-@settings(deadline=None)
 def test_a_window_lies_in_one_run_and_one_part(runs: list[tuple[int, int]], size: int) -> None:
     run = np.concatenate([np.full(length, n) for n, (_, length) in enumerate(runs)])
     part = np.concatenate([np.full(length, kind - 1) for kind, length in runs])

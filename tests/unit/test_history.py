@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -291,7 +292,7 @@ def test_byte_order_marks_and_other_encodings_are_read(read) -> None:  # noqa: A
 
 
 @given(st.binary(max_size=400) | st.text(max_size=400).map(str.encode))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_read_or_refused_never_thrown(tmp_path_factory, data: bytes) -> None:  # noqa: ANN001
     path = tmp_path_factory.mktemp("any") / "x.csv"
     path.write_bytes(data)
@@ -304,7 +305,7 @@ def test_any_bytes_are_read_or_refused_never_thrown(tmp_path_factory, data: byte
 
 
 @given(st.integers(0, 400), st.integers(0, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 def test_a_damaged_file_is_read_or_refused_never_thrown(  # noqa: ANN201
     tmp_path_factory,  # noqa: ANN001
     place: int,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ def test_it_follows_the_float_network(delegate: bool) -> None:  # noqa: FBT001
 
 
 @DELEGATE
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(data=st.data())
 def test_results_do_not_depend_on_batching(delegate: bool, data: st.DataObject) -> None:  # noqa: FBT001
     cuts = data.draw(st.sets(st.integers(1, len(MANY) - 1), max_size=6).map(sorted))

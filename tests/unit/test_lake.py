@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lake_parts import Broken, MemoryStore
@@ -87,7 +88,7 @@ def batches(readings: list[Reading], chance: random.Random) -> list[list[Reading
     return made
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(readings=READINGS, seed=st.integers(0, 2**32))
 def test_batches_duplicates_compaction_and_crashes_leave_the_same_rows(
     readings: list[Reading], seed: int

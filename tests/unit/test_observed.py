@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from chance import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,9 +56,7 @@ def test_anomalies_and_time_are_added_up_over_assets(model: Model) -> None:
     assert found.per_week == round(2 * WEEK_MS / found.watched_ms, 3)
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(30), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 130), cut=st.integers(0, 120))
 def test_it_is_a_function_of_the_stream(model: Model, batch: int, cut: int) -> None:
     whole = engine_for(model)

@@ -104,7 +104,7 @@ def test_a_signature_moved_to_another_bundle_is_refused(
         bundle.parse(archive.pack(parts), where="x", keys=public(key))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(forgery=st.binary(max_size=128))
 def test_no_other_bytes_pass_for_a_signature(signed: Path, key: Path, forgery: bytes) -> None:
     parts = unpacked(signed)

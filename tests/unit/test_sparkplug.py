@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -272,7 +273,7 @@ METRICS = st.fixed_dictionaries(
 KINDS = st.sampled_from(["NBIRTH", "NDEATH", "NDATA", "DBIRTH", "DDEATH", "DDATA", "NCMD", "X"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.tuples(KINDS, st.lists(METRICS, max_size=4), st.sampled_from(["", "d", "e/f"]),
                           st.none() | st.integers(0, 2**64 - 1)), max_size=12))  # fmt: skip
 def test_whatever_is_said_in_whatever_order_samples_are_sound(
@@ -287,7 +288,7 @@ def test_whatever_is_said_in_whatever_order_samples_are_sound(
             assert kind in ("NBIRTH", "DBIRTH", "NDATA", "DDATA")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.sampled_from(sorted(GOLDEN)),
     st.lists(st.tuples(st.integers(0, 900), st.integers(0, 255)), max_size=6),

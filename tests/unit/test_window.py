@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from chance import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,7 +115,7 @@ sample_times = st.lists(st.integers(0, 40), min_size=1, max_size=60).map(
 readings = st.one_of(st.none(), st.floats(-100, 100, width=32))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(data=st.data(), hold=st.integers(0, 50))
 def test_streaming_equals_bulk(data: st.DataObject, hold: int) -> None:
     times = data.draw(sample_times)
@@ -137,7 +138,7 @@ def test_streaming_equals_bulk(data: st.DataObject, hold: int) -> None:
     assert len(bulk) - len(streamed) <= 1 + (1 + hold // 10) * bool(len(bulk) - len(streamed))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(seed=st.integers(0, 2**32 - 1), lateness=st.integers(1, 60))
 def test_order_within_the_lateness_changes_nothing(seed: int, lateness: int) -> None:
     rng = np.random.default_rng(seed)
