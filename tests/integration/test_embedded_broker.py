@@ -20,7 +20,7 @@ from offbeat_edge.errors import ConfigError, LinkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-WAIT = 20.0  # seconds for anything to arrive
+WAIT = 60.0  # seconds for anything to arrive; a hang, not a measurement
 
 
 class Client:

@@ -30,6 +30,8 @@ class Hook:
 
     def __init__(self) -> None:
         self.took: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.answers = threading.Event()
+        self.answers.set()
         self.refuse = 0
         self.refused = 0
         hook = self
@@ -37,6 +39,7 @@ class Hook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                hook.answers.wait(60)
                 if hook.refused < hook.refuse:
                     hook.refused += 1
                     self.send_response(503)
@@ -75,7 +78,7 @@ class Place(Site):
         self.folder, self.path = folder, folder / "notify.toml"
         urls = folder / "urls"
         urls.touch(mode=0o600)
-        urls.write_text(f"json://127.0.0.1:{hook.port}/hook\n")
+        urls.write_text(f"json://127.0.0.1:{hook.port}/hook?rto=60\n")  # seconds
         self.path.write_text(
             f'[notify]\nurls_file = "urls"\nid = "pager"\nstate_dir = "state"\n{more}\n'
             f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\nkeepalive_s = 5\n[log]\nformat = "json"\n'
@@ -169,7 +172,11 @@ def test_a_flood_of_alerts_is_a_bounded_number_of_messages_that_name_all(
         ready(listener)
         tells.stop()
         say(mosquitto.port, *[event(f"a{n}", "new", asset=f"p{n}") for n in range(20)])
+        hook.answers.clear()  # until all are noted: the last message tells what waits by then
         tells.start()
+        for _ in range(20):
+            tells.wait_event("noted")
+        hook.answers.set()
         first, rest = hook.took.get(timeout=60), hook.took.get(timeout=60)
         assert first["title"] == "p0: anomaly, warning"
         assert rest["title"] == "19 alerts"

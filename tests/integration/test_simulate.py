@@ -98,7 +98,7 @@ def _collect(port: int, count: int) -> tuple[paho.Client, list[tuple[str, bytes]
     client.connect("127.0.0.1", port)
     client.subscribe("plant/#", qos=1)
     client.loop_start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     return client, got, full
 
 
@@ -117,7 +117,7 @@ def test_live_readings_are_the_plants_and_nothing_is_lost(tmp_path: Path) -> Non
             "--mqtt", f"127.0.0.1:{port}", "--pumps", "2", "--start", START, "--duration", "1h",
             "--speed-up", "0", "--faults", str(schedule),
         )  # fmt: skip
-        assert full.wait(30), f"expected {expected} messages, got {len(got)}"
+        assert full.wait(60), f"expected {expected} messages, got {len(got)}"
         client.disconnect()
         client.loop_stop()
     assert code == 0

@@ -139,7 +139,7 @@ class Scada:
         self._client.connect("127.0.0.1", port)
         self._client.subscribe("spBv1.0/offbeat/#", 1)
         self._client.loop_start()
-        assert granted.wait(30)
+        assert granted.wait(60)
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         found: dict[str, object] = {}

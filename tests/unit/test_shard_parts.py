@@ -166,7 +166,7 @@ def herd_of() -> Iterator[Callable[[str, Clock], Herd]]:
 
 
 def turn_until(herd: Herd, what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not what():
         assert time.monotonic() < deadline
         herd.turn()
