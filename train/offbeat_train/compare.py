@@ -106,8 +106,8 @@ def compare(
     return Comparison(
         caught=caught, network=network, pca=pca,
         network_alarms=calibration.alarm_share, pca_alarms=of_pca.alarm_share,
-        network_errors=_rms(holdout.windows - holdout.recon),
-        pca_errors=_rms(plain.windows - recon),
+        network_errors=_rms(holdout.windows, holdout.recon),
+        pca_errors=_rms(plain.windows, recon),
         pca_scores=in_blocks(lambda *part: judges[1].score(*part).score, plain.windows, recon),
         pca_as_good=as_good, verdict=_verdict(network, pca, as_good=as_good),
     )  # fmt: skip
@@ -195,6 +195,7 @@ FAULTS: dict[str, Fault] = {
 SIZED = (_offset, _drift, _noise)
 
 
-def _rms(residuals: Floats) -> Floats:
-    """Root mean square by sensor: (N, T, F) → (F,)."""
-    return np.asarray(np.sqrt((residuals**2).mean(axis=(0, 1))), dtype=np.float64)
+def _rms(windows: Floats, recon: Floats) -> Floats:
+    """Root mean square of the residuals by sensor: (N, T, F) → (F,)."""
+    square = in_blocks(lambda *part: np.square(part[0] - part[1]).mean(axis=1), windows, recon)
+    return np.asarray(np.sqrt(square.mean(axis=0)), dtype=np.float64)

@@ -186,6 +186,7 @@ def fit(
     school = _School(spec=spec, seed=options.seed, on=on, start=start, scored=scored, beat=beat)
     held, trained, last = _train_all(divided, prepared, school, options, on)
     holdout = _join(held, divided, prepared, [one.book for one in trained])
+    del held  # as large as what was joined of it
     on.stage("calibrating")
     calibration = calibrate(
         holdout, prepared.sensors, budget_per_week=options.budget_per_week,
@@ -356,8 +357,8 @@ def _doubts(
 ) -> list[str]:
     """Say what a buyer should know."""
     found = []
-    error = float(((holdout.windows - holdout.recon) ** 2).mean())
-    plain = float((holdout.windows**2).mean())
+    error = float(np.square(comparison.network_errors).mean())
+    plain = float(np.vdot(holdout.windows, holdout.windows)) / holdout.windows.size
     if plain > 0.0 and error > NOTHING_LEARNED * plain:
         share = f"{error / plain:.0%} of the error of always saying the mean"
         found.append(f"the network explains little: on held-out rows it has {share}")

@@ -74,13 +74,10 @@ def check(
     ------
     AccuracyError : the integer form lost accuracy.
     """
-    windows = [proof[0] for proof, _ in networks]
-    floats = [proof[1] for proof, _ in networks]
-    integers = [integer.reconstruct(proof[0]) for proof, integer in networks]
     scorer = Scorer(calibration, sensors)
-    parity = _measure(
-        np.concatenate(windows), np.concatenate(floats), np.concatenate(integers), scorer
-    )
+    parity = _parity(np.concatenate([
+        _measured(*proof, integer.reconstruct(proof[0]), scorer) for proof, integer in networks
+    ]))  # fmt: skip
     refuse_if_lost(parity)
     return parity
 
@@ -104,22 +101,29 @@ def refuse_if_lost(parity: Parity) -> None:
         )
 
 
-def _measure(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) -> Parity:
-    of_float, of_integer = (
-        in_blocks(lambda *part: scorer.score(*part).score, windows, recon)
-        for recon in (floats, integers)
-    )
+def _measured(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) -> Floats:
+    """Judge each window, (N, 5): mean square errors of float, integer, and between; both scores."""
+
+    def judged(real: Floats, of_float: Floats, of_integer: Floats) -> Floats:
+        pairs = ((real, of_float), (real, of_integer), (of_integer, of_float))
+        errors = [np.square(one - other).mean(axis=(1, 2)) for one, other in pairs]
+        scores = [scorer.score(real, recon).score for recon in (of_float, of_integer)]
+        return np.stack(errors + scores, axis=1)
+
+    return in_blocks(judged, windows, floats, integers)
+
+
+def _parity(measured: Floats) -> Parity:
+    *errors, of_float, of_integer = measured.T
+    float_error, integer_error, difference = (float(np.sqrt(one.mean())) for one in errors)
+    away = of_integer - of_float
     return Parity(
-        windows=len(windows),
-        float_error=_rms(windows - floats),
-        integer_error=_rms(windows - integers),
-        difference=_rms(integers - floats),
-        score_difference=_rms(of_integer - of_float),
-        score_worst=float(np.abs(of_integer - of_float).max()),
+        windows=len(measured),
+        float_error=float_error,
+        integer_error=integer_error,
+        difference=difference,
+        score_difference=float(np.sqrt(np.square(away).mean())),
+        score_worst=float(np.abs(away).max()),
         float_scores=of_float,
         integer_scores=of_integer,
     )
-
-
-def _rms(values: Floats) -> float:
-    return float(np.sqrt((values**2).mean()))
