@@ -2,9 +2,10 @@
 
 Rules: ai-edge-litert when it is installed, else tflite-runtime.  A model has
 integer inputs of shape (1, T, F), all given the same window, each in its own
-scale; its outputs are the parts of the reconstruction and are summed here,
-elementwise in float64.  Values are rounded and clipped on the way in; to what
-was cut off the model's linear path answers in floats (`beyond`).  Many
+scale; the parts of the reconstruction are its outputs, or stand side by side in
+a single one, which is handed out sooner, and are summed here, elementwise in
+float64.  Values are rounded and clipped on the way in; to what was cut off,
+there or in the components, the linear path answers in floats (`beyond`).  Many
 windows run in one invocation, and the result does not depend on how many:
 integer operators are exact whatever the batch, and rows of a batch never
 meet.  One exception is avoided: on ARM the runtimes' own product of a single
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from offbeat_edge import modelfile
-from offbeat_edge.beyond import Beyond
+from offbeat_edge.beyond import Beyond, at_an_end
 from offbeat_edge.errors import BundleError, ModelError, RuntimeUnavailable
 from offbeat_edge.hush import without_greeting
 from offbeat_edge.schema import Runtime
@@ -34,7 +35,10 @@ from offbeat_edge.schema import Runtime
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from offbeat_edge.modelfile import LinearPath
+
     Floats = NDArray[np.float64]
+    Steps = NDArray[np.int8]
 
 BATCHES = (1, 4, 16)  # windows per invocation; each is prepared when first needed, and kept ...
 PLAIN_BATCHES = (2, 4, 16)  # ... and without a delegate
@@ -56,15 +60,33 @@ class _Port(NamedTuple):
     most: Floats
 
 
+class _Part(NamedTuple):
+    """One part of the reconstruction."""
+
+    output: int  # which of them
+    columns: slice
+    scale: Floats
+    zero: Floats | None
+
+
+class _Ran(NamedTuple):
+    """What there is to know of a run beside the reconstructions."""
+
+    cut: bool  # a value was beyond the integers
+    steps: Steps  # (N, T, F) what the model saw
+    components: Steps | None  # (N, rank) of the linear path, where the model tells them
+
+
 class _Batch:
     """The model prepared for a fixed number of windows, with its buffers."""
 
-    def __init__(self, runtime: Any, size: int) -> None:  # noqa: ANN401 - ships no types
+    def __init__(self, runtime: Any, size: int, path: LinearPath | None) -> None:  # noqa: ANN401 - ships no types
         self._runtime = runtime
         self._size = size
         self.inputs = [_port(details) for details in runtime.get_input_details()]
         self.outputs = [_port(details) for details in runtime.get_output_details()]
         self._shape = (size, *self.inputs[0].shape[1:])
+        self._parts, self._components = _parts(self.outputs, path)
         self._scratch = np.empty(self._shape, np.float64)
         self._entries = [(port, np.zeros(self._shape, port.dtype)) for port in self.inputs]
 
@@ -74,11 +96,8 @@ class _Batch:
         operators = self._runtime._get_ops_details()  # noqa: SLF001 - the only way to know
         return any(operator["op_name"] == "DELEGATE" for operator in operators)
 
-    def run(self, windows: Floats, out: Floats) -> bool:
-        """Fill ``out``; returns whether a value was beyond the integers, and cut.
-
-        Inputs past ``windows`` stay what the last run left there.
-        """
+    def run(self, windows: Floats, out: Floats) -> _Ran:
+        """Fill ``out``; inputs past ``windows`` stay what the last run left there."""
         runtime, count = self._runtime, len(windows)
         scratch = self._scratch if count == self._size else self._scratch[:count]
         cut = False
@@ -86,22 +105,25 @@ class _Batch:
             cut |= _quantize(windows, port, scratch, buffer[:count])
             runtime.set_tensor(port.tensor, buffer)
         runtime.invoke()
-        first, *more = self.outputs
-        self._real(runtime.get_tensor(first.tensor), first, out)
-        for port in more:
-            values = runtime.get_tensor(port.tensor)
-            if port.zero is not None or np.count_nonzero(values):  # the excess is mostly none
-                self._real(values, port, scratch)
-                np.add(out, scratch, out=out)
-        return cut
+        rows = [runtime.get_tensor(port.tensor).reshape(self._size, -1) for port in self.outputs]
+        if count != self._size:
+            rows = [values[:count] for values in rows]
+        first, *more = self._parts
+        _real(rows, first, out.reshape(count, -1))
+        flat = scratch.reshape(count, -1)
+        for part in more:
+            _real(rows, part, flat)
+            np.add(out, scratch, out=out)
+        told = None if self._components is None else rows[0][:, self._components]
+        return _Ran(cut, self._entries[0][1][:count], told)
 
-    def _real(self, values: NDArray[Any], port: _Port, out: Floats) -> None:
-        """Fill ``out`` with what steps mean."""
-        steps = values.reshape(self._shape)
-        out[...] = steps if len(out) == self._size else steps[: len(out)]
-        if port.zero is not None:
-            np.subtract(out, port.zero, out=out)
-        np.multiply(out, port.scale, out=out)
+
+def _real(rows: list[NDArray[Any]], part: _Part, out: Floats) -> None:
+    """Fill ``out`` (N, T x F) with what a part of the outputs' rows means."""
+    out[...] = rows[part.output][:, part.columns]
+    if part.zero is not None:
+        np.subtract(out, part.zero, out=out)
+    np.multiply(out, part.scale, out=out)
 
 
 class Interpreter:
@@ -132,10 +154,11 @@ class Interpreter:
         self._delegate = delegate
         found = installed()
         self._module = found.module
+        self._path = _linear_path(model)
         with without_greeting():
             first = self._prepare(1)
-        self.window, self.sensors = _shape(first)
-        self._beyond = _beyond(model, first)
+        self.window, self.sensors = _shape(first, self._path)
+        self._beyond = _beyond(self._path, first)
         self._sizes = BATCHES if first.delegated else PLAIN_BATCHES
         self._ready = {1: first} if first.delegated else {}
         self.runtime = Runtime(
@@ -181,9 +204,9 @@ class Interpreter:
         if size not in self._ready:
             self._ready[size] = self._prepare(size)
         try:
-            cut = self._ready[size].run(windows, out)
-            if cut and self._beyond is not None:
-                self._beyond.add(windows, out)
+            ran = self._ready[size].run(windows, out)
+            if self._beyond is not None:
+                _go_on(self._beyond, ran, windows, out)
         except _REFUSALS as error:
             raise ModelError(f"model: invocation of {size} windows failed: {error}") from error
 
@@ -206,34 +229,59 @@ class Interpreter:
             for details in ready.get_input_details():
                 ready.resize_tensor_input(details["index"], [size, *details["shape"][1:]])
             ready.allocate_tensors()
-            return _Batch(ready, size)
+            return _Batch(ready, size, self._path)
         except _REFUSALS as error:
             raise ModelError(
                 f"model: expected a TFLite model for {size} windows, got: {error}"
             ) from error
 
 
-def _shape(batch: _Batch) -> tuple[int, int]:
+def _go_on(beyond: Beyond, ran: _Ran, windows: Floats, out: Floats) -> None:
+    """Add to ``out`` what the integers cut off."""
+    if ran.cut:
+        beyond.add(windows, out)
+    if ran.components is not None and at_an_end(ran.components):
+        beyond.complete(ran.steps, ran.components, out)
+
+
+def _linear_path(model: bytes) -> LinearPath | None:
+    try:
+        return modelfile.linear_path(model, where="model")
+    except BundleError as error:
+        raise ModelError(str(error)) from None
+
+
+def _parts(outputs: list[_Port], path: LinearPath | None) -> tuple[list[_Part], slice | None]:
+    """Say where the parts of the reconstruction are, and the components of the linear path."""
+    if path is None or path.reaches is None:
+        whole = slice(None)
+        return [_Part(n, whole, port.scale, port.zero) for n, port in enumerate(outputs)], None
+    port, size = outputs[0], len(path.outward.values)
+    parts = [
+        _Part(0, slice(n * size, (n + 1) * size), port.scale * reach, port.zero)
+        for n, reach in enumerate(path.reaches)
+    ]
+    return parts, slice(2 * size, None)
+
+
+def _shape(batch: _Batch, path: LinearPath | None) -> tuple[int, int]:
     """Check the ends of a model prepared for one window; returns T and F."""
     shapes = {port.shape for port in batch.inputs}
     first = shapes.pop()
     one, window, sensors = first if len(first) == 3 and not shapes else (0, 0, 0)
     sizes = {int(np.prod(port.shape)) for port in batch.outputs}
-    if one != 1 or sizes != {window * sensors}:
+    expected = modelfile.output_size(window * sensors, path)
+    if one != 1 or sizes != {expected}:
         raise ModelError(
-            "model: expected inputs (1, T, F) and outputs of T x F numbers,"
+            f"model: expected inputs (1, T, F) and outputs of {expected} numbers,"
             f" got inputs {[port.shape for port in batch.inputs]}"
             f" and outputs {[port.shape for port in batch.outputs]}"
         )
     return window, sensors
 
 
-def _beyond(model: bytes, batch: _Batch) -> Beyond | None:
-    """Find the linear path beside a model prepared for one window."""
-    try:
-        path = modelfile.linear_path(model, where="model")
-    except BundleError as error:
-        raise ModelError(str(error)) from None
+def _beyond(path: LinearPath | None, batch: _Batch) -> Beyond | None:
+    """Make what answers beside a model prepared for one window."""
     if path is None:
         return None
     port = batch.inputs[0]
@@ -242,7 +290,8 @@ def _beyond(model: bytes, batch: _Batch) -> Beyond | None:
         raise ModelError(
             f"model: expected a linear path over windows {port.shape[1:]} around 0, got {found}"
         )
-    return Beyond(path, most=float(port.scale * port.most))
+    step = float(batch.outputs[0].scale)  # of the components
+    return Beyond(path, most=float(port.scale * port.most), step=step)
 
 
 def _quantize(windows: Floats, port: _Port, scratch: Floats, out: NDArray[Any]) -> bool:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.detector import Scores
     from offbeat_edge.manifest import Manifest
-    from offbeat_edge.modelfile import ModelFile
+    from offbeat_edge.modelfile import LinearPath, ModelFile
 
     Floats = NDArray[np.float64]
 
@@ -115,7 +115,8 @@ def check(bundle: Bundle, runner: Runner | None = None) -> KnownAnswer:
     RuntimeUnavailable : there is no runtime.
     """
     described = modelfile.read(bundle.model, where=bundles.MODEL)
-    _check_shapes(described, bundle.manifest)
+    path = modelfile.linear_path(bundle.model, where=bundles.MODEL)
+    _check_shapes(described, path, bundle.manifest)
     try:
         runner = runner or Interpreter(bundle.model)
         refused = modelfile.unloadable(described, runner.runtime)
@@ -208,11 +209,12 @@ def _compare(bundle: Bundle, here: Golden, runtime: Runtime) -> KnownAnswer:
     return KnownAnswer(ok=ok, tier=tier, max_diff=diff, reason=reason, runtime=runtime)
 
 
-def _check_shapes(model: ModelFile, manifest: Manifest) -> None:
+def _check_shapes(model: ModelFile, path: LinearPath | None, manifest: Manifest) -> None:
     steps, width = manifest.model.window, len(manifest.sensors)
     inputs = {port.shape for port in model.inputs}
     outputs = {math.prod(port.shape) for port in model.outputs}
-    if inputs != {(1, steps, width)} or outputs != {steps * width}:
+    size = modelfile.output_size(steps * width, path)
+    if inputs != {(1, steps, width)} or outputs != {size}:
         raise BundleError(
             f"{bundles.MODEL}: expected windows of {steps} steps x {width} sensors as in the"
             f" manifest, got inputs {sorted(inputs)} and outputs of {sorted(outputs)} numbers"

@@ -6,7 +6,9 @@ top stands a static table of the operators a model of ours may use, and the
 highest version that each runtime loads (measured on both; what it does not
 list, no bundle may use: loops, custom code, variables, files).  A model that
 goes on linearly beyond its integers names the weights of that path in an
-entry of its metadata (`LINEAR_PATH`), so that they are not there twice.
+entry of its metadata (`LINEAR_PATH`), so that they are not there twice; one
+whose parts are side by side in a single output says in another (`PARTS`) what
+they mean.
 
 >>> read(b"0000TFL3", where="x")
 Traceback (most recent call last):
@@ -41,6 +43,7 @@ TABLES_MAX = 65_536  # operators, tensors and codes each
 RANK_MAX = 8  # dimensions
 METADATA_MAX = 64  # entries
 LINEAR_PATH = b"offbeat linear path"  # see `linear_path`
+PARTS = b"offbeat parts"  # see `linear_path`
 FINER = 254  # steps into which the linear path's rest divides a step of an int8 weight
 _LEFT_OUT = -1  # an optional input
 _CODES, _GRAPHS, _BUFFERS, _METADATA = 1, 2, 4, 6  # fields of a model
@@ -115,12 +118,20 @@ class Matrix(NamedTuple):
     scale: float
 
 
+class Reaches(NamedTuple):
+    """What 1.0 means in the parts of a model that has them side by side; scaled units."""
+
+    correction: float
+    linear: float
+
+
 class LinearPath(NamedTuple):
     """The part of a model that goes on beyond its integers."""
 
     inward: Matrix  # (rank, T x F)
     outward: Matrix  # (T x F, rank)
     judged: NDArray[np.bool_]  # (F,) the sensors whose values go on
+    reaches: Reaches | None = None  # None: each part is an output of its own
 
 
 class _Tensor(NamedTuple):
@@ -146,6 +157,11 @@ def linear_path(data: bytes, *, where: str) -> LinearPath | None:
     for each, int8, the rest that it leaves of its weights, in steps `FINER`
     times finer, and at last, int8, 1 for a sensor that is judged, else 0.
 
+    A model with an entry `PARTS` of two numbers, float32, has one output:
+    correction (T x F), linear path (T x F) and its components (rank), of which
+    1.0 means in the first as much as the first number, in the second as the
+    second; the components and ``inward`` have one unit, ``outward`` leads from it.
+
     Returns
     -------
     None for a model that names none.
@@ -156,10 +172,17 @@ def linear_path(data: bytes, *, where: str) -> LinearPath | None:
     """
     with _reading(where):
         root = _Table(data, _u32(data, 0))
-        for entry in root.tables(_METADATA, METADATA_MAX):
-            if entry.content(0) == LINEAR_PATH:
-                return _linear_path(root, entry)
-    return None
+        content, parts = _note(root, LINEAR_PATH), _note(root, PARTS)
+        if content is None:
+            return None
+        return _linear_path(root, content, None if parts is None else _reaches(parts))
+
+
+def output_size(size: int, path: LinearPath | None) -> int:
+    """Return how many numbers each output of a model over windows of ``size`` has."""
+    if path is None or path.reaches is None:
+        return size
+    return 2 * size + len(path.inward.values)
 
 
 def unloadable(model: ModelFile, runtime: Runtime) -> list[str]:
@@ -322,8 +345,22 @@ def _ops(graph: _Table, codes: list[tuple[str, int]], tensors: list[_Tensor]) ->
     )
 
 
-def _linear_path(root: _Table, entry: _Table) -> LinearPath:
-    content = root.pick(_BUFFERS, entry.i32(1)).content(0)
+def _note(root: _Table, name: bytes) -> bytes | None:
+    """Return what the metadata says under ``name``."""
+    for entry in root.tables(_METADATA, METADATA_MAX):
+        if entry.content(0) == name:
+            return root.pick(_BUFFERS, entry.i32(1)).content(0)
+    return None
+
+
+def _reaches(content: bytes) -> Reaches:
+    found = Reaches(*struct.unpack_from("<2f", content))
+    if not all(0 < reach < np.inf for reach in found):
+        raise _BadModelError(f"expected parts with reaches above 0, got {found}")
+    return found
+
+
+def _linear_path(root: _Table, content: bytes, reaches: Reaches | None) -> LinearPath:
     graph = root.pick(_GRAPHS, 0)
     numbers, rest = struct.unpack_from("<2i", content), np.frombuffer(content, np.int8)[8:]
     inward, outward = (_weights(root, graph.pick(0, index)) for index in numbers)
@@ -335,7 +372,10 @@ def _linear_path(root: _Table, entry: _Table) -> LinearPath:
             f" got {shape}, {outward.values.shape} and {len(rest)} bytes"
         )
     judged = rest[2 * size :] != 0
-    return LinearPath(_finer(inward, rest[:size]), _finer(outward, rest[size : 2 * size]), judged)
+    there, back = _finer(inward, rest[:size]), _finer(outward, rest[size : 2 * size])
+    if reaches is not None:
+        back = Matrix(back.values, back.scale * reaches.linear)
+    return LinearPath(there, back, judged, reaches)
 
 
 def _finer(matrix: Matrix, rest: NDArray[np.int8]) -> Matrix:

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from offbeat_edge.manifest import Manifest
 
-TINY = (Path(__file__).parent / "data" / "tiny_4x2.tflite").read_bytes()
+DATA = Path(__file__).parent / "data"
+TINY = (DATA / "tiny_4x2.tflite").read_bytes()
+SMALL = (DATA / "small_lstm.tflite").read_bytes()  # eight steps, as `export` writes it today
 ABORTS_AT = (6632, 0x08)  # this bit flipped, LiteRT 2.3 and tflite-runtime 2.14 abort
 
 

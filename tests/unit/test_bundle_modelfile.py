@@ -88,7 +88,7 @@ def named() -> tuple[int, bytes]:
 def test_the_linear_path_is_read_to_fifteen_bits() -> None:
     path = modelfile.linear_path(SMALL, where="small")
     assert path is not None
-    inward, outward, judged = path
+    inward, outward, judged, _ = path
     assert judged.tolist() == [True, True]
     assert inward.values.shape == (2, 16)
     assert outward.values.shape == (16, 2)
@@ -99,6 +99,17 @@ def test_the_linear_path_is_read_to_fifteen_bits() -> None:
     kept = (inward.values * inward.scale) @ (outward.values * outward.scale)
     np.testing.assert_allclose(kept, np.diag(np.diagonal(kept)), atol=1e-3)
     assert 0.8 < np.diagonal(kept).min() <= np.diagonal(kept).max() < 1.0
+
+
+def test_what_parts_side_by_side_mean_is_read() -> None:
+    path = modelfile.linear_path(SMALL, where="small")
+    assert path is not None
+    assert path.reaches is not None
+    at = SMALL.index(struct.pack("<2f", *path.reaches))
+    for reach in (0.0, -1.0, float("nan"), float("inf")):
+        broken = SMALL[:at] + struct.pack("<f", reach) + SMALL[at + 4 :]
+        with pytest.raises(BundleError, match="x: expected parts with reaches above 0"):
+            modelfile.linear_path(broken, where="x")
 
 
 def test_a_model_that_names_no_linear_path_has_none() -> None:

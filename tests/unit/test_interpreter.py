@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 MODEL = (DATA / "small_lstm.tflite").read_bytes()
+# The same network as first exported: each part, and a coarse excess, an output of its own.
+THREE = (DATA / "three_outputs.tflite").read_bytes()
 STORED = np.load(DATA / "small_lstm.npz")
 WINDOWS: NDArray[np.float64] = STORED["windows"].astype(np.float64)
 EXPECTED: NDArray[np.float64] = STORED["expected"]
@@ -93,16 +95,41 @@ def test_what_the_integers_cut_off_the_linear_path_answers(delegate: bool) -> No
     np.testing.assert_array_equal(run.reconstruct(absurd), run.reconstruct(absurd / 1e290))
 
 
+@DELEGATE
+def test_a_model_whose_parts_are_outputs_says_the_same_inside_its_range(delegate: bool) -> None:  # noqa: FBT001
+    inside = 0.8 * WINDOWS
+    np.testing.assert_allclose(
+        PREPARED[delegate].reconstruct(inside),
+        Interpreter(THREE, delegate=delegate).reconstruct(inside),
+        atol=1e-6,
+    )
+
+
 def test_inside_the_integers_nothing_is_added() -> None:
     edge = np.where(WINDOWS > 0, 9.99, -9.99)
-    at = MODEL.index(modelfile.LINEAR_PATH)
-    blind = MODEL[:at] + b"x" + MODEL[at + 1 :]
-    np.testing.assert_array_equal(
-        PREPARED[True].reconstruct(edge), Interpreter(blind).reconstruct(edge)
-    )
-    assert not np.array_equal(
-        PREPARED[True].reconstruct(2 * edge), Interpreter(blind).reconstruct(2 * edge)
-    )
+    at = THREE.index(modelfile.LINEAR_PATH)
+    seeing, blind = (Interpreter(model) for model in (THREE, THREE[:at] + b"x" + THREE[at + 1 :]))
+    np.testing.assert_array_equal(seeing.reconstruct(edge), blind.reconstruct(edge))
+    assert not np.array_equal(seeing.reconstruct(2 * edge), blind.reconstruct(2 * edge))
+
+
+def test_parts_side_by_side_without_their_reaches_are_refused() -> None:
+    at = MODEL.index(modelfile.PARTS)
+    with pytest.raises(ModelError, match="outputs of 16 numbers"):
+        Interpreter(MODEL[:at] + b"x" + MODEL[at + 1 :])
+
+
+@pytest.mark.parametrize("level", [6.0, -9.0])
+def test_components_beyond_what_training_showed_are_followed(level: float) -> None:
+    # As an excess in coarse steps does, which was part of the graph at first.
+    moved = WINDOWS + level
+    path = modelfile.linear_path(MODEL, where="model")
+    assert path is not None
+    there = path.inward.values * path.inward.scale
+    components = moved.reshape(len(moved), -1) @ there.T
+    assert np.abs(components).max() > 2.0
+    before = Interpreter(THREE).reconstruct(moved)
+    np.testing.assert_allclose(PREPARED[True].reconstruct(moved), before, atol=0.3)
 
 
 def test_the_runtime_says_what_it_is() -> None:

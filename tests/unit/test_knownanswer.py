@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from bundle_parts import ABORTS_AT, TINY, answered, members
+from bundle_parts import ABORTS_AT, SMALL, TINY, answered, members
 
 from offbeat_edge import bundle, golden, knownanswer
 from offbeat_edge.errors import BundleError, ModelError, RuntimeUnavailable
@@ -90,6 +90,14 @@ def test_a_manifest_that_lies_about_shapes_is_refused_before_the_model_runs(
     bundle.write(tmp_path / "x", lie, members(**{bundle.GOLDEN: golden.encode(windows)}))
     with pytest.raises(BundleError, match="expected windows of 6 steps x 2 sensors"):
         knownanswer.check(bundle.load(tmp_path / "x"), Fails())
+
+
+def test_a_model_whose_parts_stand_side_by_side_is_run(tmp_path: Path, manifest: Manifest) -> None:
+    wide = msgspec.structs.replace(manifest.model, window=8)
+    windows = golden.Golden(np.zeros((1, 8, 2)), np.array([0.5]), np.full((1, 2), 0.5))
+    parts = members(**{bundle.MODEL: SMALL, bundle.GOLDEN: golden.encode(windows)})
+    bundle.write(tmp_path / "x", msgspec.structs.replace(manifest, model=wide), parts)
+    assert knownanswer.check(bundle.load(tmp_path / "x")).max_diff is not None
 
 
 def test_the_child_gives_the_same_answer(path: Path) -> None:

@@ -5,13 +5,14 @@ gates side by side as i, f, o, c̃; the input part of all steps is one product,
 the decoder's constant input is projected once, the zero state of the first
 step is left out.  c̃ is its own TANH on the last quarter of the gates, which
 costs as many operators as 2 sigmoid(2x) - 1 and keeps the weights' scale.
-Correction and linear path are outputs of their own, each in its own scale;
-the device adds them.  The linear path has two: one finely stepped for what
-training showed, and one, zero until then, for how far components go beyond
-it; a single range wide enough for level shifts would cost three times the
-error.  What the input's own range cuts off, the device adds in floats: the
-file says which weights are the linear path's.  A delegate puts a copy before
-every product that may have to cut its rows, so those that need not say so.
+Correction and linear path stand side by side in one output, each in units of
+its own reach, which the file tells and the device adds up; one output is handed
+out sooner than two.  The components of the linear path stand there as well,
+finely stepped for what training showed: what its own range or the input's cuts
+off, the device adds in floats, as the file says which weights are the linear
+path's; a range wide enough for level shifts would cost three times the error.
+A delegate puts a copy before every product that may have to cut its rows, so
+those that need not say so.
 No batch size is written anywhere but in the shapes, so the first axis can be
 resized.
 """
@@ -24,16 +25,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from offbeat_edge.modelfile import FINER, LINEAR_PATH
+from offbeat_edge.modelfile import FINER, LINEAR_PATH, PARTS
 from offbeat_train.export.flatbuffer import OPTIONAL, Graph
 from offbeat_train.export.ranges import reordered
-from offbeat_train.network import CLIP
+from offbeat_train.network import CLIP, Dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offbeat_train.export.ranges import CellRanges, Ranges, StepRanges
-    from offbeat_train.network import Cell, Dense, NetworkSpec, Weights
+    from offbeat_train.network import Cell, NetworkSpec, Weights
 
     Floats = NDArray[np.float32]
 
@@ -43,8 +44,7 @@ GATE_LIMIT = 6.0  # sigmoid(6) = 0.9975
 CELL_LIMIT = 4.0  # tanh(4) = 0.9993
 # How far beyond what training showed a tensor reaches.
 CORRECTION_MARGIN = 1.5
-COMPONENT_MARGIN = 1.5  # the rest of a component is excess
-EXCESS = 6.0  # times the range of the usual part
+COMPONENT_MARGIN = 1.5  # what a component is beyond that, the device adds
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
@@ -65,16 +65,23 @@ def build_graph(
 ) -> bytes:
     """Return the TFLite file; ``judged`` sensors go on beyond its integers.
 
-    The input is the window; the outputs are the correction and, if there is
-    a linear path, its usual part and its excess.  All are int8.
+    The input is the window; the output is the correction and, if there is a
+    linear path, that and its components beside it.  Both are int8.
     """
     builder = _Builder(spec, judged)
     entry = builder.entry()
     window = builder.flat(entry, spec.size, CLIP / INT8)
-    parts = [builder.lstm_path(window, weights, ranges)]
-    if weights.linear is not None:
-        parts += builder.linear_path(window, *weights.linear, ranges)
-    return builder.graph.finish([entry], [part.tensor for part in parts])
+    hidden = builder.lstm_path(window, weights, ranges)
+    reach = max(ranges.correction * CORRECTION_MARGIN, SMALLEST)
+    if weights.linear is None:
+        out = builder.dense(hidden, weights.correction, reach)
+    else:
+        correction = builder.dense(hidden, _in_units(weights.correction, reach), 1.0)
+        limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
+        path = builder.linear_path(window, *weights.linear, ranges, limit)
+        builder.graph.note(PARTS, struct.pack("<2f", reach, limit))
+        out = builder.side_by_side(correction, path)
+    return builder.graph.finish([entry], [out.tensor])
 
 
 class _Builder:
@@ -99,33 +106,37 @@ class _Builder:
         return out
 
     def lstm_path(self, window: _Value, weights: Weights, ranges: Ranges) -> _Value:
+        """Add encoder and decoder; returns the decoder's h of all steps."""
         hidden: list[_Value] = []
         for cell, found in zip(weights.encoder, ranges.encoder, strict=True):
             value = self._join(hidden) if hidden else window
             hidden = self._lstm(reordered(cell), found, self._inputs(value, cell, found))
-        latent = self._dense(hidden[-1], weights.latent, ranges.latent)
+        latent = self.dense(hidden[-1], weights.latent, ranges.latent)
         for i, (cell, found) in enumerate(zip(weights.decoder, ranges.decoder, strict=True)):
             steps = self._inputs(value, cell, found) if i else self._repeated(latent, cell, found)
             hidden = self._lstm(reordered(cell), found, steps)
             value = self._join(hidden)
-        return self._dense(value, weights.correction, ranges.correction * CORRECTION_MARGIN)
+        return value
 
     def linear_path(
-        self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges
-    ) -> list[_Value]:
+        self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges, limit: float
+    ) -> tuple[_Value, _Value]:
+        """Add the linear path; returns what it says, in units of ``limit``, and its components."""
         # Half of a component's size goes into the weights on its way back: small components keep
         # their bits, the large ones do not take all.  The usual reach of the largest is 1.
         balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
         balance *= balance.max() * COMPONENT_MARGIN
+        outward = _in_units(outward, limit)
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
         self._note_path(there, back)
-        usual = self._product(window, there, None, self._new(self.spec.rank, 1.0))
-        excess = self._excess(window, there)
-        limit = min(max(ranges.linear * LINEAR_MARGIN, LINEAR_LEAST), LINEAR_MOST)
-        return [
-            self._product(usual, back, outward.bias, self._new(self.spec.size, limit)),
-            self._product(excess, back, None, self._new(self.spec.size, LINEAR_MOST)),
-        ]
+        components = self._product(window, there, None, self._new(self.spec.rank, 1.0))
+        out = self._product(components, back, outward.bias, self._new(self.spec.size, 1.0))
+        return out, components
+
+    def side_by_side(self, correction: _Value, path: tuple[_Value, _Value]) -> _Value:
+        """Lay all numbers of values of one scale into one row."""
+        flat = self.flat(correction.tensor, self.spec.size, correction.scale)
+        return self._joined([flat, *path])
 
     def _note_path(self, there: Floats, back: Floats) -> None:
         """Say which weights are the linear path's, what rounding left of them, and who goes on."""
@@ -137,25 +148,6 @@ class _Builder:
             parts.append(np.rint(rest * FINER).astype(np.int8).tobytes())
         parts.append(self.judged.astype(np.int8).tobytes())
         self.graph.note(LINEAR_PATH, struct.pack("<2i", *tensors) + b"".join(parts))
-
-    def _excess(self, window: _Value, kernel: Floats) -> _Value:
-        """Return what each component has beyond 1, above or below.
-
-        The same product in coarser steps, less itself cut to -1 to 1, which
-        leaves nothing of what is inside.
-        """
-        rank = self.spec.rank
-        # No window within the clip can drive a component beyond this sum.
-        bound = min(CLIP * float(np.abs(kernel).sum(axis=0).max()), EXCESS)
-        whole = self._product(window, kernel, None, self._new(rank, bound))
-        one = self.graph.constant(np.array([[INT8]], np.int8), scale=1 / INT8)
-        cut = schema.ActivationFunctionType.RELU_N1_TO_1
-        inside = self._new(rank, bound)
-        options = schema.MulOptionsT(fusedActivationFunction=cut)
-        self.graph.op("MUL", [whole.tensor, one], [inside.tensor], options)
-        out = self._new(rank, bound - 1.0)
-        self.graph.op("SUB", [whole.tensor, inside.tensor], [out.tensor], schema.SubOptionsT())
-        return out
 
     def _new(self, width: int, reach: float, rows: int = 1) -> _Value:
         scale = max(reach, SMALLEST) / INT8
@@ -184,7 +176,7 @@ class _Builder:
         data, scale = quantized(kernel.T, least=least)
         return self.graph.constant(data, scale=scale), scale
 
-    def _dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
+    def dense(self, x: _Value, layer: Dense, reach: float) -> _Value:
         rows = x.width // len(layer.kernel)
         out = self._new(layer.kernel.shape[1], reach, rows)
         return self._product(x, layer.kernel, layer.bias, out)
@@ -284,6 +276,10 @@ class _Builder:
     def _add(self, a: _Value, b: _Value, out: _Value) -> _Value:
         self.graph.op("ADD", [a.tensor, b.tensor], [out.tensor], schema.AddOptionsT())
         return out
+
+
+def _in_units(layer: Dense, unit: float) -> Dense:
+    return Dense(layer.kernel / unit, layer.bias / unit)
 
 
 def quantized(kernel: Floats, *, least: float = 0.0) -> tuple[NDArray[np.int8], float]:
