@@ -3,7 +3,7 @@
     python tests/benchmarks/fit_time.py [ROWS ...]
 
 Simulated histories of one pump, 8 sensors, a row each ten seconds; `fit` in a process of its own.
-The last two columns are what a row more costs, against the line above.
+The last column is what the peak grew by for each row more than in the line above.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 ROWS = (100_000, 300_000, 1_000_000)
 PERIOD_S = 10  # of the simulated plant
-COLUMNS = ("rows", "seconds", "of CPU", "peak, MiB", "a row more, µs of CPU", "bytes")
+COLUMNS = ("rows", "seconds", "of CPU", "peak, MiB", "a row more, bytes")
 
 
 class Cost(NamedTuple):
@@ -34,15 +34,10 @@ def main(sizes: tuple[int, ...]) -> None:
     for rows in sizes:
         with tempfile.TemporaryDirectory() as folder:
             cost = fitted(Path(folder), rows)
-        more = " | " if before is None else further(rows - before[0], cost, before[1])
+        more = "" if before is None else f"{(cost.peak - before[1].peak) / (rows - before[0]):.0f}"
         spent = f"{cost.seconds:.0f} | {cost.cpu_s:.0f} | {cost.peak / 2**20:.0f}"
         print(f"| {rows:,} | {spent} | {more} |", flush=True)  # noqa: T201
         before = rows, cost
-
-
-def further(rows: int, cost: Cost, less: Cost) -> str:
-    """Give the cells of what each of ``rows`` more rows cost."""
-    return f"{(cost.cpu_s - less.cpu_s) / rows * 1e6:.0f} | {(cost.peak - less.peak) / rows:.0f}"
 
 
 def fitted(folder: Path, rows: int) -> Cost:
