@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import NamedTuple
 
-from offbeat_edge import __version__
+from offbeat_edge import __version__, lean
 from offbeat_edge.errors import ConfigError, OffbeatError
 
 USAGE = 2
@@ -86,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         return _usage(parser, words)
     command = COMMANDS[name]
     try:
+        lean.load()
         module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
         return _missing(name, command, error)
