@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 STEPS = 32  # whole steps in one spread
 FLAT = 0.3  # scaled units; a spread below it is noise, not a shape to enlarge
-CUT = 10.0  # scaled units; as the model's input
+CUT = 10.0  # scaled units; farther out is for the residual to tell
 
 
 class ShapeSpec(msgspec.Struct, frozen=True, kw_only=True):

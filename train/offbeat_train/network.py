@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-CLIP = 10.0  # standard deviations; the LSTM sees no more, the linear path goes on in floats
+CLIP = 6.0  # standard deviations; the LSTM sees no more, the linear path goes on in floats
 SHIFTED = 0.3  # of the sensors of a training window stand at another level
 LINEAR_SAMPLE = 4_000  # windows the principal components are taken from
 

@@ -1,8 +1,9 @@
 """What integers cost: the device's model against the float one.
 
 Rules: both see the same held-out windows, cut to the range of the integers
-(beyond it both go on alike, in floats); compared are the reconstruction's
-error and the scores; a model beyond the limits is refused with the figures.
+(beyond it both go on alike, in floats); compared are the scores and the error
+of what they rest on, the judged sensors' reconstruction; a model beyond the
+limits is refused with the figures.
 
 >>> check(pairs, calibration, sensors).score_difference  # doctest: +SKIP
 0.004
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from offbeat_edge.detector import scored_columns
 from offbeat_edge.scorer import Scorer
 from offbeat_train.blocks import in_blocks
 from offbeat_train.errors import AccuracyError
@@ -75,8 +77,10 @@ def check(
     AccuracyError : the integer form lost accuracy.
     """
     scorer = Scorer(calibration, sensors)
+    judged = scored_columns(sensors)
     parity = _parity(np.concatenate([
-        _measured(*proof, integer.reconstruct(proof[0]), scorer) for proof, integer in networks
+        _measured(*proof, integer.reconstruct(proof[0]), scorer, judged)
+        for proof, integer in networks
     ]))  # fmt: skip
     refuse_if_lost(parity)
     return parity
@@ -101,16 +105,18 @@ def refuse_if_lost(parity: Parity) -> None:
         )
 
 
-def _measured(windows: Floats, floats: Floats, integers: Floats, scorer: Scorer) -> Floats:
+def _measured(
+    windows: Floats, floats: Floats, integers: Floats, scorer: Scorer, judged: NDArray[np.intp]
+) -> Floats:
     """Judge each window, (N, 5): mean square errors of float, integer, and between; both scores."""
 
-    def judged(real: Floats, of_float: Floats, of_integer: Floats) -> Floats:
+    def measured(real: Floats, of_float: Floats, of_integer: Floats) -> Floats:
         pairs = ((real, of_float), (real, of_integer), (of_integer, of_float))
-        errors = [np.square(one - other).mean(axis=(1, 2)) for one, other in pairs]
+        errors = [np.square((one - other)[..., judged]).mean(axis=(1, 2)) for one, other in pairs]
         scores = [scorer.score(real, recon).score for recon in (of_float, of_integer)]
         return np.stack(errors + scores, axis=1)
 
-    return in_blocks(judged, windows, floats, integers)
+    return in_blocks(measured, windows, floats, integers)
 
 
 def _parity(measured: Floats) -> Parity:

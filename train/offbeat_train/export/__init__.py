@@ -45,7 +45,8 @@ def export(
     model : made by `network.build` from ``spec``, trained.
     representative : training windows (N, T, F), scaled; at most
         `REPRESENTATIVE`, evenly spaced, are used.
-    judged : columns of the sensors that may leave the integers' range; all when None.
+    judged : columns of the sensors whose reconstruction is read and that may leave the
+        integers' range; all when None.
 
     Returns
     -------
@@ -54,6 +55,6 @@ def export(
     count = min(len(representative), REPRESENTATIVE)
     keep = np.linspace(0, len(representative) - 1, count).astype(np.intp)
     weights = weights_of(model, spec)
-    ranges = forward(weights, spec, representative[keep]).ranges
     columns = np.arange(spec.sensors) if judged is None else judged
+    ranges = forward(weights, spec, representative[keep], columns).ranges
     return build_graph(weights, spec, ranges, columns)

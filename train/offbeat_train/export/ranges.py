@@ -76,8 +76,17 @@ def reordered(cell: Cell) -> Cell:
     return Cell(*(swap(part) for part in cell))
 
 
-def forward(weights: Weights, spec: NetworkSpec, windows: Floats) -> Forward:
-    """Run ``windows`` (N, T, F) through the network."""
+def forward(
+    weights: Weights,
+    spec: NetworkSpec,
+    windows: Floats,
+    judged: NDArray[np.intp] | None = None,
+) -> Forward:
+    """Run ``windows`` (N, T, F) through the network.
+
+    How far the reconstruction goes is told of the ``judged`` sensors alone
+    (all when None): nobody reads another's, and it would cost them their steps.
+    """
     flat = np.clip(windows, -CLIP, CLIP).reshape(len(windows), -1).astype(np.float32)
     sequence = flat.reshape(-1, spec.steps, spec.width)
     encoder, decoder = [], []
@@ -91,13 +100,17 @@ def forward(weights: Weights, spec: NetworkSpec, windows: Floats) -> Forward:
         decoder.append(found)
     correction = _dense(weights.correction, sequence).reshape(flat.shape)
     components, linear = _linear(weights, flat)
+    read = slice(None) if judged is None else judged
+    of_correction, of_linear = (
+        _reach(part.reshape(windows.shape)[..., read]) for part in (correction, linear)
+    )
     ranges = Ranges(
         encoder=tuple(encoder),
         latent=_reach(latent),
         decoder=tuple(decoder),
-        correction=_reach(correction),
+        correction=of_correction,
         components=np.abs(components).max(axis=0),
-        linear=_reach(linear),
+        linear=of_linear,
     )
     return Forward(linear, correction, ranges)
 
