@@ -198,7 +198,7 @@ def test_a_session_tells_the_same_as_one_that_paho_reads(
     ours = told(version, said, intake=True, limit=limit, hangs_up=hangs_up)
     theirs = told(version, whole, intake=False, hangs_up=hangs_up)
     if ours.ended is not None and ours.ended.startswith("expected packets of at most"):
-        # paho would wait for all of it and keep it: what was told before is the same, the end is not
+        # paho would wait for all of it and keep it: only the end is another
         theirs = theirs._replace(ended=ours.ended, reason=ours.reason, heard=ours.heard)
     assert ours == theirs
 
