@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from chance import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
@@ -170,7 +171,7 @@ def parts(draw: st.DrawFn) -> list[bytes]:
 PLAIN = publish(b"plant/p1", b"1")
 
 
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 @given(
     version=st.sampled_from(VERSIONS),
     said=parts(),
