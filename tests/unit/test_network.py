@@ -97,10 +97,10 @@ def test_an_untrained_network_is_the_linear_denoiser() -> None:
     model, windows = build(SPEC, seed=1), waves(noise=0.4)
     fit_linear(model, SPEC, windows)
     flat = windows.reshape(len(windows), -1).astype(np.float64)
-    path = linear_path(Spectrum.of(windows), np.ones(SPEC.size))
-    inward, outward = path.inward[:, : SPEC.rank], path.outward[: SPEC.rank]
-    assert len(outward) == SPEC.rank
-    expected = (flat - path.mean) @ inward @ outward + path.mean
+    path = linear_path(Spectrum.of(windows))
+    components, gains = path.components[:, : SPEC.rank], path.gains[: SPEC.rank]
+    assert len(gains) == SPEC.rank
+    expected = (flat - path.mean) @ (components * gains) @ components.T + path.mean
     np.testing.assert_allclose(
         model.predict(windows, verbose=0).reshape(flat.shape), expected, atol=1e-4
     )

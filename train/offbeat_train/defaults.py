@@ -14,7 +14,6 @@ tried).  Long windows know more of a beat; short histories cannot fill them.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,12 +47,13 @@ INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is ro
 class Linear(NamedTuple):
     """The linear path: window → components → window.
 
-    ``mean`` (T x F,), ``inward`` (T x F, rank), ``outward`` (rank, T x F).
+    ``mean`` (T x F,), ``components`` (T x F, rank) orthonormal, ``gains``
+    (rank,) in (0, 1): what is kept of each component on the way back.
     """
 
     mean: Floats
-    inward: Floats
-    outward: Floats
+    components: Floats
+    gains: Floats
 
 
 class Spectrum(NamedTuple):
@@ -138,28 +138,8 @@ def judged_rows(window: int) -> int:
     return max(1, round(window * JUDGED))
 
 
-def voices(sensors: int, judged: NDArray[np.intp]) -> Floats:
-    """Weigh the sensors for the choice of components, (F,): 1 for those that are judged.
-
-    The others (commands, states, what hardly moves) are there to explain
-    them: together they count at most as much, or many of them would use up
-    the components and leave the judged ones poorly reconstructed.
-
-    >>> voices(5, np.array([2])).tolist()
-    [0.5, 0.5, 1.0, 0.5, 0.5]
-    """
-    others = sensors - len(judged)
-    weights = np.full(sensors, min(1.0, math.sqrt(len(judged) / others)) if others else 1.0)
-    weights[judged] = 1.0
-    return weights
-
-
-def linear_path(known: Spectrum, weights: Floats) -> Linear:
+def linear_path(known: Spectrum) -> Linear:
     """Fit the best linear denoiser of the windows behind a spectrum.
-
-    Parameters
-    ----------
-    known : of windows whose numbers were multiplied by ``weights`` (T x F,).
 
     A component of variance d comes back with the gain d / (d + noise): what
     a linear autoencoder trained on noisy inputs would learn.  So a normal
@@ -167,14 +147,13 @@ def linear_path(known: Spectrum, weights: Floats) -> Linear:
     components would reconstruct perfectly.
     """
     rank = _kept(known.variances)
-    kept, directions = known.variances[:rank], known.directions[:, :rank]
-    gains = kept / (kept + INPUT_NOISE)
-    return Linear(mean=known.mean / weights, inward=directions * weights[:, None],
-                  outward=(directions * gains).T / weights)  # fmt: skip
+    kept = known.variances[:rank]
+    return Linear(mean=known.mean, components=known.directions[:, :rank].copy(),
+                  gains=kept / (kept + INPUT_NOISE))  # fmt: skip
 
 
 def choose_rank(windows: Floats) -> int:
-    """Choose the components of the linear path of ``windows`` (N, T, F), scaled and weighed."""
+    """Choose the components of the linear path of ``windows`` (N, T, F), scaled."""
     flat = windows.reshape(len(windows), -1).astype(np.float64)
     flat -= flat.mean(axis=0)
     variances: Floats = np.linalg.eigvalsh(_smaller(flat))[::-1].astype(np.float64)

@@ -33,11 +33,10 @@ from offbeat_train.defaults import (
     find_period,
     judged_rows,
     linear_path,
-    voices,
 )
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
-from offbeat_train.network import CLIP, NetworkSpec, build, cut
+from offbeat_train.network import CLIP, NetworkSpec, build
 from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, divide, everything
 from offbeat_train.training import EPOCHS, train
@@ -115,20 +114,11 @@ class Plain(NamedTuple):
     pca: WindowedPca
 
     @classmethod
-    def of(cls, sample: Floats, judged: NDArray[np.intp]) -> Plain:
-        """Learn from ``sample`` (N, T, F), scaled; decomposed once where both take the same."""
-        _, steps, sensors = sample.shape
-        known = Spectrum.of(_weighed(sample, judged))
-        path = linear_path(known, np.tile(voices(sensors, judged), steps))
-        same = len(judged) == sensors and len(sample) <= MAX_WINDOWS
-        return cls(path, WindowedPca.of(known) if same else WindowedPca.fit(sample))
-
-
-def _weighed(windows: Floats, judged: NDArray[np.intp]) -> Floats:
-    """Cut ``windows`` (N, T, F) as the linear path's input is, and give each sensor its voice."""
-    if len(judged) == windows.shape[2]:
-        return windows
-    return cut(windows, judged) * voices(windows.shape[2], judged)
+    def of(cls, sample: Floats) -> Plain:
+        """Learn from ``sample`` (N, T, F), scaled; decomposed once where both take all of it."""
+        known = Spectrum.of(sample)
+        whole = len(sample) <= MAX_WINDOWS
+        return cls(linear_path(known), WindowedPca.of(known) if whole else WindowedPca.fit(sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +216,7 @@ def fit(
 
 def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:
     """Choose the sizes from the data, where they are not given."""
-    window, judged = prepared.plan.window, scored_columns(prepared.sensors)
+    window = prepared.plan.window
     units = options.units or (UNITS,)
     return NetworkSpec(
         window=window,
@@ -235,7 +225,7 @@ def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> Net
         encoder=units,
         latent=max(1, units[-1] * LATENT // UNITS),
         decoder=units[::-1],
-        rank=choose_rank(_weighed(split.train.spread(RANK_WINDOWS), judged)),
+        rank=choose_rank(split.train.spread(RANK_WINDOWS)),
     )
 
 
@@ -289,7 +279,7 @@ class _School:
         if self._start is not None:
             shared.set_weights(self._start.weights)
         sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
-        plain = Plain.of(sample, self._scored)
+        plain = Plain.of(sample)
         _set_linear(shared.model, plain.path, spec.rank)
         losses = train(
             shared,
@@ -313,8 +303,9 @@ def _set_linear(model: keras.Model, path: Linear, rank: int) -> None:
     """Give the linear path its numbers; missing components stay zero."""
     size = len(path.mean)
     inward, outward = np.zeros((size, rank)), np.zeros((rank, size))
-    count = min(rank, len(path.outward))
-    inward[:, :count], outward[:count] = path.inward[:, :count], path.outward[:count]
+    count = min(rank, path.components.shape[1])
+    inward[:, :count] = path.components[:, :count]
+    outward[:count] = (path.components[:, :count] * path.gains[:count]).T
     model.get_layer("linear_in").set_weights([inward])
     model.get_layer("linear_out").set_weights([outward, path.mean - path.mean @ inward @ outward])
 

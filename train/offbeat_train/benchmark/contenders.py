@@ -110,7 +110,8 @@ class _Path:
     def __init__(self, path: Linear, rank: int, judged: NDArray[np.intp]) -> None:
         self._judged = judged
         self._mean = path.mean
-        self._inward, self._outward = path.inward[:, :rank], path.outward[:rank]
+        self._inward = path.components[:, :rank]
+        self._outward = (path.components * path.gains)[:, :rank].T
 
     def reconstruct(self, windows: Floats) -> Floats:
         flat = network.cut(windows, self._judged).reshape(len(windows), -1)
