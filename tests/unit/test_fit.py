@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -77,6 +79,20 @@ def test_the_network_learns_the_beat(fitted: fit.Fitted) -> None:
 def test_integers_do_what_floats_do(fitted: fit.Fitted) -> None:
     assert fitted.parity.integer_error == pytest.approx(fitted.parity.float_error, rel=0.1)
     assert fitted.parity.score_difference < 0.05
+
+
+class Aside(Interpreter):
+    """Integers that are always a little off."""
+
+    def reconstruct(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return super().reconstruct(windows) + 0.06
+
+
+def test_what_integers_are_always_off_by_is_left_to_calibration(fitted: fit.Fitted) -> None:
+    pair = (fitted.trained.proof, Aside(fitted.trained.tflite))
+    found = parity.check([pair], fitted.calibration, fitted.prepared.sensors)
+    assert found.difference == pytest.approx(0.06, rel=0.1)
+    assert found.score_difference < 0.05
 
 
 def test_the_bundle_reproduces_its_golden_scores(written: bundle.Bundle) -> None:

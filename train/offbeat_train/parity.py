@@ -2,8 +2,9 @@
 
 Rules: both see the same held-out windows, cut to the range of the integers
 (beyond it both go on alike, in floats); compared are the scores and the error
-of what they rest on, the judged sensors' reconstruction; a model beyond the
-limits is refused with the figures.
+of what they rest on, the judged sensors' reconstruction; scores are compared
+without what integers are always off by, which calibration takes off as well; a
+model beyond the limits is refused with the figures.
 
 >>> check(pairs, calibration, sensors).score_difference  # doctest: +SKIP
 0.004
@@ -109,11 +110,14 @@ def _measured(
     windows: Floats, floats: Floats, integers: Floats, scorer: Scorer, judged: NDArray[np.intp]
 ) -> Floats:
     """Judge each window, (N, 5): mean square errors of float, integer, and between; both scores."""
+    # Calibration knows the integers' residuals: what they are always off by, it takes off again.
+    always = (integers - floats).mean(axis=(0, 1))
 
     def measured(real: Floats, of_float: Floats, of_integer: Floats) -> Floats:
         pairs = ((real, of_float), (real, of_integer), (of_integer, of_float))
         errors = [np.square((one - other)[..., judged]).mean(axis=(1, 2)) for one, other in pairs]
-        scores = [scorer.score(real, recon).score for recon in (of_float, of_integer)]
+        recons = (of_float + always, of_integer)
+        scores = [scorer.score(real, recon).score for recon in recons]
         return np.stack(errors + scores, axis=1)
 
     return in_blocks(measured, windows, floats, integers)
