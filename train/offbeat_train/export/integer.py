@@ -45,7 +45,7 @@ CELL_LIMIT = 4.0  # tanh(4) = 0.9993
 # How far beyond what training showed a tensor reaches.
 CORRECTION_MARGIN = 1.5
 COMPONENT_MARGIN = 1.5  # what a component is beyond that, the device adds
-LINEAR_MARGIN = 1.5
+LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 WIDEST = 4  # parts of one SPLIT or CONCATENATION; delegates leave wider ones to the interpreter
