@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offbeat_edge import commands, dial, fleet, homeassistant, spare, store
+from offbeat_edge import commands, dial, fleet, spare, store
 from offbeat_edge.clock import StampClock
 from offbeat_edge.daemon import Daemon, Parts, Settings
 from offbeat_edge.durable import Durable
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.config import Config
     from offbeat_edge.delivery.foreman import Foreman
+    from offbeat_edge.homeassistant import Discovery
     from offbeat_edge.link import Link
     from offbeat_edge.log import Log
     from offbeat_edge.metrics import Exporter
@@ -105,6 +106,8 @@ def _filters(config: Config) -> Filters:
     topics, table = Topics(config.gateway.id), config.homeassistant
     found = {topics.probe: 0, **commands.filters(topics.root)}
     if table.discovery:
+        from offbeat_edge import homeassistant  # noqa: PLC0415 - few have one, and a cost
+
         found |= homeassistant.filters(table.prefix, config.gateway.id)
     return found
 
@@ -213,9 +216,11 @@ def _delivery(
     )
 
 
-def _discovery(config: Config, topics: Topics, link: Link) -> homeassistant.Discovery | None:
+def _discovery(config: Config, topics: Topics, link: Link) -> Discovery | None:
     if not config.homeassistant.discovery:
         return None
+    from offbeat_edge import homeassistant  # noqa: PLC0415 - few have one, and a cost
+
     return homeassistant.Discovery(
         link=link,
         topics=topics,

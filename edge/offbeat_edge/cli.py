@@ -11,10 +11,13 @@ import importlib
 import os
 import sys
 import traceback
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from offbeat_edge import __version__, lean
 from offbeat_edge.errors import ConfigError, OffbeatError
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 USAGE = 2
 UNAVAILABLE = 69
@@ -81,19 +84,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run one subcommand; return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     name = next((w for w in words if not w.startswith("-")), None)
-    parser = _parser()
     if name not in COMMANDS or words[0] != name:
-        return _usage(parser, words)
+        return _usage(_parser(), words)
     command = COMMANDS[name]
     try:
         lean.load()
         module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
         return _missing(name, command, error)
-    sub = argparse.ArgumentParser(prog=f"offbeat {name}", description=module.__doc__)
-    sub.formatter_class = argparse.RawDescriptionHelpFormatter
-    module.add_arguments(sub)
-    args = sub.parse_args(words[1:])
+    args = _arguments(name, module, words[1:])
     try:
         return int(module.run(args))
     except BrokenPipeError:
@@ -104,6 +103,14 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last to hear: each has its exit code
         return _failed(name, error)
+
+
+def _arguments(name: str, module: ModuleType, words: list[str]) -> argparse.Namespace:
+    """Read a subcommand's words; its parser is gone when a daemon runs for months."""
+    parser = argparse.ArgumentParser(prog=f"offbeat {name}", description=module.__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    module.add_arguments(parser)
+    return parser.parse_args(words)
 
 
 def _failed(name: str, error: Exception) -> int:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge.model import open_model, unguarded
-from offbeat_edge.signature import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from offbeat_edge.config import Model as Entry
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.model import Guard, Model
+    from offbeat_edge.signature import Keys
 
 DIGEST_PREFIX = "sha256:"
 
@@ -52,7 +52,11 @@ def _in_parts(source: Source, sensors: set[str]) -> bool:
 
 def trusted(config: Config) -> Keys | None:
     """Return the keys that must have signed every bundle, if any; raises TrustError."""
-    return Keys(config.trust.keys) if config.trust.keys else None
+    if not config.trust.keys:
+        return None
+    from offbeat_edge import signature  # noqa: PLC0415 - not all have one, and a cost
+
+    return signature.Keys(config.trust.keys)
 
 
 def load_entry(entry: Entry, keys: Verifier | None = None) -> Bundle:

@@ -40,9 +40,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Steps = NDArray[np.int8]
 
-BATCHES = (1, 4, 16)  # windows per invocation; each is prepared when first needed, and kept ...
-PLAIN_BATCHES = (2, 4, 16)  # ... and without a delegate
-BATCH = 16  # a usual number of windows, for figures
+BATCH = 16  # windows per invocation, where there are many
+BATCHES = (1, BATCH)  # each is prepared when first needed and kept, at 0.76 MiB ...
+PLAIN_BATCHES = (2, BATCH)  # ... and without a delegate
+FULL = 1 / 3  # of a batch, from which on it costs less than its windows one by one
 THREADS = 1
 _RUNTIMES = ("ai-edge-litert", "tflite-runtime")  # distributions; their packages are spelled with _
 _REFUSALS = (RuntimeError, ValueError, TypeError)  # what both runtimes raise
@@ -211,11 +212,9 @@ class Interpreter:
             raise ModelError(f"model: invocation of {size} windows failed: {error}") from error
 
     def _size(self, count: int) -> int:
-        """Choose a batch for ``count`` windows: padded when it is more than half full."""
-        for size in self._sizes:
-            if size >= count > size // 2:
-                return size
-        return max((size for size in self._sizes if size <= count), default=self._sizes[0])
+        """Choose a batch for ``count`` windows: the large one, padded, when it is full enough."""
+        few, many = self._sizes
+        return many if count > FULL * many else few
 
     def _prepare(self, size: int) -> _Batch:
         kinds = self._module.OpResolverType
