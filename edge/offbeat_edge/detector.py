@@ -3,7 +3,9 @@
 A residual is what the model got wrong: ``e = window - reconstruction``.  The
 detector weighs the residuals of the last ``rows`` steps by what is normal for
 them (a Mahalanobis distance) and divides by the threshold, so that 1.0 is
-the threshold for every model and asset.
+the threshold for every model and asset.  One sensor among many is a small part
+of that distance however wrong it is, so its own counts beside it: how far it
+is from what the residuals of the others ask for.  The larger is the score.
 
 Rules: elementwise float64 (+ - x / sqrt) and sums folded in an order that
 depends on the axis alone.  A window's score is therefore the same to the bit
@@ -46,6 +48,7 @@ class DetectorSpec(msgspec.Struct, frozen=True, kw_only=True):
     rows: int  # the last steps of the window that are judged
     center: tuple[float, ...]  # (S,) normal residual, scaled units
     precision: tuple[tuple[float, ...], ...]  # (S, S), symmetric, positive
+    alone: tuple[float, ...] = ()  # (S,) what a sensor's own distance counts; none: it does not
 
 
 class FallbackSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +101,8 @@ class Detector:
         _check_length("precision", len(spec.precision), len(scored))
         for row in spec.precision:
             _check_length("precision row", len(row), len(scored))
+        if spec.alone:
+            _check_length("alone", len(spec.alone), len(scored))
         if spec.rows < 1:
             raise BundleError(f"detector: expected rows >= 1, got {spec.rows}")
         self._rows = spec.rows
@@ -107,6 +112,7 @@ class Detector:
         precision = np.array(spec.precision, dtype=np.float64)
         self._precision = precision[..., None, None]
         self._diagonal = np.diagonal(precision)[:, None]
+        self._alone = np.square(np.array(spec.alone, dtype=np.float64))[:, None]
         self._threshold = threshold
 
     def score(self, windows: Floats, recon: Floats) -> Scores:
@@ -118,19 +124,42 @@ class Detector:
         over the residuals of all that go with it, but those are where they were.
         """
         actual = self._judged(windows)
-        residual = actual - self._judged(recon)
+        residual, pull = self._pulled(actual - self._judged(recon))
+        distance = fold(fold(residual * pull, axis=0), axis=0)
+        sensors, rows, _ = residual.shape
+        square = np.maximum(distance, 0.0) / (rows * sensors)
+        own = self._own(pull)
+        if len(self._alone):
+            square = np.maximum(square, (own * self._alone).max(axis=0) / rows)
+        raw = np.sqrt(square)
+        actual = _cut(actual)
+        far = 1.0 + fold(actual * actual, axis=1) / rows
+        shares = shares_of((own * far).T, self._scored, self._width)
+        return Scores(score=raw / self._threshold, shares=shares, raw=raw)
+
+    def own(self, windows: Floats, recon: Floats) -> Floats:
+        """Give each scored sensor's own distance, (N, S).
+
+        How far its residuals are from what those of the others ask for, root
+        mean square over the judged rows, in deviations: row s of the precision
+        times the residuals, over the root of its diagonal.
+        """
+        _, pull = self._pulled(self._judged(windows) - self._judged(recon))
+        own: Floats = np.sqrt(self._own(pull) / pull.shape[1])
+        return own.T
+
+    def _own(self, pull: Floats) -> Floats:
+        """Give the square of each sensor's own distance, summed over the judged rows, (S, N)."""
+        squares: Floats = fold(pull * pull, axis=1) / self._diagonal
+        return squares
+
+    def _pulled(self, residual: Floats) -> tuple[Floats, Floats]:
+        """Center residuals (S, rows, N), and multiply them with the precision."""
         residual = _cut(residual - self._center)
         pull = residual[0] * self._precision[0]
         for one, precision in zip(residual[1:], self._precision[1:], strict=True):
             pull += one * precision
-        distance = fold(fold(residual * pull, axis=0), axis=0)
-        sensors, rows, _ = residual.shape
-        raw = np.sqrt(np.maximum(distance, 0.0) / (rows * sensors))
-        actual = _cut(actual)
-        far = 1.0 + fold(actual * actual, axis=1) / rows
-        parts = fold(pull * pull, axis=1) / self._diagonal * far
-        shares = shares_of(parts.T, self._scored, self._width)
-        return Scores(score=raw / self._threshold, shares=shares, raw=raw)
+        return residual, pull
 
     def _judged(self, windows: Floats) -> Floats:
         """Give what is judged, (S, rows, N): long axes last, which is faster, in the same order."""

@@ -25,7 +25,7 @@ from offbeat_edge.manifest_check import problems
 from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, Runtime, SensorSpec
 from offbeat_edge.shape import ShapeSpec
 
-SCHEMA = "1.2"  # 1.1: shape, sensors' sentinels; 1.2: follow
+SCHEMA = "1.3"  # 1.1: shape, sensors' sentinels; 1.2: follow; 1.3: detector.alone
 MANIFEST_MAX = 4 * 1024 * 1024  # bytes
 
 

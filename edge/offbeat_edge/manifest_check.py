@@ -103,6 +103,7 @@ def _numbers(manifest: Manifest) -> Iterator[str]:
         yield from _all_finite(f"detector.precision[{index}]", row)
         if index < len(row):
             yield from _positive(f"detector.precision[{index}][{index}]", row[index])
+    yield from _all_finite("detector.alone", detector.alone)
     yield from _all_finite("fallback.level_center", fallback.level_center)
     yield from _all_finite("fallback.spread_center", fallback.spread_center)
     yield from _shape(manifest.shape, manifest.model.window)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -37,6 +38,42 @@ def test_the_budget_is_kept_on_fresh_normal_rows(budget: float) -> None:
     result = calibrate(normal(10_000, seed=1), SENSORS, budget_per_week=budget)
     achieved = alarms_per_week(result, normal(200_000, seed=2))
     assert budget / 5 < achieved < budget * 3
+
+
+def many(rows: int, *, seed: int, width: int = 30) -> Holdout:
+    """Sensors that are calm, but for every third, which spikes."""
+    rng = np.random.default_rng(seed)
+    series = rng.normal(size=(rows, width))
+    series[:, ::3] += (rng.random((rows, len(range(0, width, 3)))) < 0.003) * 20.0
+    view = np.lib.stride_tricks.sliding_window_view(series, 16, axis=0)[::4]
+    windows = np.ascontiguousarray(view.swapaxes(1, 2))
+    return normal(100, seed=0)._replace(
+        windows=windows, recon=np.zeros_like(windows), run=np.zeros(len(windows), dtype=np.intp)
+    )
+
+
+def test_one_of_many_sensors_is_heard_and_one_that_always_spikes_is_not() -> None:
+    names = tuple(
+        SensorSpec(name=f"s{i}", center=0.0, scale=1.0, cadence_ms=1000) for i in range(30)
+    )
+    found = calibrate(many(20_000, seed=1), names, budget_per_week=20.0)
+    detector = Detector(found.detector, names, threshold=found.threshold)
+    fresh = many(4_000, seed=2)
+    usual = detector.score(fresh.windows, fresh.recon).score
+    assert (usual > 1.0).mean() < 0.02
+    fresh.windows[..., 1] += 3.5
+    plain = msgspec.structs.replace(found.detector, alone=())
+    assert (detector.score(fresh.windows, fresh.recon).score > 1.0).mean() > 0.99
+    deaf = Detector(plain, names, threshold=found.threshold)
+    assert (deaf.score(fresh.windows, fresh.recon).score > 1.0).mean() < 0.5
+    calm, spiking = found.detector.alone[1::3], found.detector.alone[::3]
+    assert min(calm) > 1.5 * max(spiking)
+
+
+def test_a_model_of_one_sensor_has_nobody_to_be_heard_beside() -> None:
+    holdout = normal(2_000, seed=1)
+    one = holdout._replace(windows=holdout.windows[..., :1], recon=holdout.recon[..., :1])
+    assert calibrate(one, SENSORS[:1]).detector.alone == ()
 
 
 def test_a_smaller_budget_means_a_higher_threshold() -> None:

@@ -29,7 +29,8 @@ def correlated(count: int, rows: int, rng: np.random.Generator) -> DetectorSpec:
     matrix = root @ root.T + np.eye(count)
     rows_of = tuple(tuple(float(x) for x in row) for row in matrix)
     center = tuple(float(x) for x in rng.normal(size=count))
-    return DetectorSpec(rows=rows, center=center, precision=rows_of)
+    alone = tuple(float(x) for x in rng.uniform(0.2, 2.0, size=count * int(rng.integers(2))))
+    return DetectorSpec(rows=rows, center=center, precision=rows_of, alone=alone)
 
 
 def same_bits(left: Scores, right: Scores) -> bool:
@@ -128,6 +129,30 @@ def test_the_faulty_sensor_has_the_top_share_though_its_neighbour_correlates() -
     assert result.shares[0].argmax() == 0
 
 
+def test_one_sensor_among_many_counts_by_itself() -> None:
+    wrong = np.zeros((1, 8, 40))
+    wrong[..., 7] = 3.0
+    plain = identity(40)
+    alone = msgspec.structs.replace(plain, alone=(0.5,) * 40)
+    scores = [
+        Detector(spec, sensors([True] * 40), threshold=1.0).score(wrong, np.zeros_like(wrong))
+        for spec in (plain, alone)
+    ]
+    assert [s.score[0] for s in scores] == pytest.approx([3.0 / np.sqrt(40), 1.5])
+    np.testing.assert_array_equal(scores[0].shares, scores[1].shares)
+
+
+def test_a_sensors_own_distance_is_from_what_the_others_ask_for() -> None:
+    covariance = np.array([[1.0, 0.9], [0.9, 1.0]])
+    precision = tuple(tuple(map(float, row)) for row in np.linalg.inv(covariance))
+    spec = DetectorSpec(rows=1, center=(0.0, 0.0), precision=precision)
+    detector = Detector(spec, sensors([True, True]), threshold=1.0)
+    residuals = np.array([[[1.0, 1.0]], [[1.0, -1.0]]])
+    # One given the other: mean 0.9 times the other, variance 1 - 0.9 squared.
+    expected = np.abs(residuals[:, 0] - 0.9 * residuals[:, 0, ::-1]) / np.sqrt(1 - 0.9**2)
+    np.testing.assert_allclose(detector.own(residuals, np.zeros((2, 1, 2))), expected)
+
+
 def test_absurd_values_score_high_and_finite() -> None:
     detector = Detector(identity(1), sensors([True]), threshold=1.0)
     result = detector.score(np.full((1, 8, 1), 1e300), np.zeros((1, 8, 1)))
@@ -168,6 +193,12 @@ def test_fold_is_a_sum(length: int, seed: int) -> None:
 def test_a_useless_threshold_is_refused(threshold: float) -> None:
     with pytest.raises(BundleError, match="threshold"):
         Detector(identity(1), sensors([True]), threshold=threshold)
+
+
+def test_what_sensors_count_alone_must_be_of_their_number() -> None:
+    spec = msgspec.structs.replace(identity(3), alone=(1.0, 1.0))
+    with pytest.raises(BundleError, match="alone: expected 3 scored sensors, got 2"):
+        Detector(spec, sensors([True] * 3), threshold=1.0)
 
 
 def test_a_spec_of_another_width_is_refused() -> None:

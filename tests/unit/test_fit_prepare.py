@@ -88,6 +88,16 @@ def test_flags_are_inputs_and_everything_else_is_judged() -> None:
     assert [s.scored for s in prepared(history(values)).sensors] == [True, False, True, True]
 
 
+def test_a_command_is_no_louder_for_being_rare() -> None:
+    values = beat(1000, width=4)
+    values[:, 1] = np.arange(1000) % 200 == 0
+    values[:, 2] = np.arange(1000) % 2
+    values[:, 3] = np.arange(1000) % 200 != 0
+    result = prepared(history(values))
+    assert np.abs(result.rows[:, 1:]).max(axis=0) == pytest.approx([1.0, 1.0, 1.0])
+    assert [s.scale for s in result.sensors[1:]] == pytest.approx([0.995, 0.5, 0.995], abs=0.006)
+
+
 def test_flags_alone_are_judged_when_they_change() -> None:
     values = np.zeros((1000, 2))
     values[::7, 0] = 1.0

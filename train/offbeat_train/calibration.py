@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 REACH = 1.0  # how many times the held-out length a tail may be read at
 LEAST = 1.0  # raw score; lower only where residuals are below the noise floor
+SINGLE = 0.1  # of the alert budget, that sensors alone may add to it
+KNOWN_BLOCKS = 100  # held-out blocks at which half of a sensor's tail is its own
 SHRINKAGE = 0.1  # of the residuals' covariance towards its diagonal
 SHAPE_FLOOR = 0.05  # spreads; codes are rounded to steps of 1/32
 NOISE_FLOOR = 0.05  # scaled units; int8 steps make smaller residuals meaningless
@@ -144,13 +146,12 @@ def calibrate(
     """
     _check(holdout, budget_per_week)
     steps = holdout.windows.shape[1]
+    block_ms = steps * holdout.period_ms
     spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
-    detector = Detector(spec, sensors, threshold=1.0)
-    raw = [in_blocks(lambda *part: detector.score(*part).raw, holdout.windows, holdout.recon)]
+    raw = [_raw(spec, holdout, sensors)]
     if book is not None and holdout.strange is not None:
         raw.append(_odd(holdout.strange))
     maxima = [block_maxima(one, holdout) for one in raw]
-    block_ms = steps * holdout.period_ms
     held_ms = len(maxima[0]) * block_ms
     curve = Curve(
         tails=tuple(map(Tail.of, maxima)),
@@ -158,14 +159,19 @@ def calibrate(
         supported_per_week=WEEK_MS / (REACH * held_ms),
     )
     rate = max(budget_per_week, curve.supported_per_week)
+    every = WEEK_MS / (rate * block_ms)
     levels = curve.thresholds(rate)
+    if len(spec.center) > 1:
+        alone = stand_alone(spec, holdout, sensors, level=levels[0], every=every / SINGLE)
+        spec = msgspec.structs.replace(spec, alone=alone)
+        raw[0] = _raw(spec, holdout, sensors)
     score = np.max([one / level for one, level in zip(raw, levels, strict=True)], axis=0)
     alarms = int((block_maxima(score, holdout) > 1.0).sum())
     return Calibration(
         detector=spec,
         threshold=levels[0],
         shape=None if book is None or len(raw) == 1 else _shapes(book, holdout, levels[1]),
-        fallback=calibrate_fallback(holdout, sensors, every=WEEK_MS / (rate * block_ms)),
+        fallback=calibrate_fallback(holdout, sensors, every=every),
         budget_per_week=budget_per_week,
         supported_per_week=curve.supported_per_week,
         expected_per_week=rate,
@@ -213,6 +219,44 @@ def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> De
         center=_floats(center),
         precision=tuple(_floats(row) for row in precision),
     )
+
+
+def stand_alone(
+    spec: DetectorSpec,
+    holdout: Holdout,
+    sensors: tuple[SensorSpec, ...],
+    *,
+    level: float,
+    every: float,
+) -> tuple[float, ...]:
+    """Say what each sensor's own distance counts beside that of all, (S,).
+
+    Each is measured against its own tail, as some sensors are calm and others
+    spike, and has an equal part of what sensors alone may add to the budget:
+    none blunts another.  That part is rarer than the held-out rows can vouch
+    for; as they are read further out, sensors are heard later, not more often.
+    How far a tail reaches beyond a sensor's usual
+    distance takes many blocks to know; with few, it is mostly what the
+    sensors have in common.
+
+    Parameters
+    ----------
+    level : the raw score that becomes 1.0.
+    every : blocks for one alarm of any sensor alone.
+    """
+    own = in_blocks(Detector(spec, sensors, threshold=1.0).own, holdout.windows, holdout.recon)
+    usual = np.maximum(np.sqrt(np.square(own).mean(axis=0)), NOISE_FLOOR)
+    maxima = [block_maxima(one, holdout) for one in own.T]
+    levels = [Tail.of(one).level(every=every * len(maxima)) for one in maxima]
+    reach = np.log(levels / usual)
+    known = len(maxima[0]) / (len(maxima[0]) + KNOWN_BLOCKS)
+    most = usual * np.exp(known * reach + (1.0 - known) * np.median(reach))
+    return _floats(level / most)
+
+
+def _raw(spec: DetectorSpec, holdout: Holdout, sensors: tuple[SensorSpec, ...]) -> Floats:
+    detector = Detector(spec, sensors, threshold=1.0)
+    return in_blocks(lambda *part: detector.score(*part).raw, holdout.windows, holdout.recon)
 
 
 def calibrate_fallback(

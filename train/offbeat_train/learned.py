@@ -2,9 +2,9 @@
 
 Rules: scaling ignores the outermost thousandth of the values, so that a
 spike does not flatten everything else; a sensor that always held one value
-is measured against that value; flags explain others and are not judged
-themselves; a plausible range is generous, as a short history knows little;
-only a sensor that never rests can be stuck.
+is measured against that value; flags explain others, not the louder for being
+rare, and are not judged themselves; a plausible range is generous, as a short
+history knows little; only a sensor that never rests can be stuck.
 
 >>> center_and_spread(np.array([[0.0], [2.0]] * 50))
 (array([1.]), array([1.]))
@@ -50,6 +50,18 @@ def center_and_spread(values: Floats) -> tuple[Floats, Floats]:
     floor = TINY * largest
     resting = np.where(center == 0.0, 1.0, np.abs(center))
     spread = np.where(spread > floor, spread, np.where(whole > floor, whole, resting))
+    return center, spread
+
+
+def scaling(values: Floats, sensors: tuple[SensorHealth, ...]) -> tuple[Floats, Floats]:
+    """Give center and scale (F,) of rows (S, F) for a model of ``sensors``.
+
+    A flag that is not judged is 1 from its mean at its rarer value: in its own
+    deviations a rare command would be louder than everything it explains.
+    """
+    center, spread = center_and_spread(values)
+    inputs = ~np.array(judged(sensors))
+    spread[inputs] = np.maximum(center, 1.0 - center)[inputs]
     return center, spread
 
 

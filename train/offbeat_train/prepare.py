@@ -22,7 +22,7 @@ from offbeat_edge.window import resample, scale
 from offbeat_train.defaults import BEAT_ROWS, SHORTEST, choose_stride, choose_window
 from offbeat_train.errors import DataError
 from offbeat_train.health import Health, SensorHealth, sentinel_mask
-from offbeat_train.learned import center_and_spread, sensor_specs
+from offbeat_train.learned import scaling, sensor_specs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,7 +103,7 @@ def prepare(
     if complete < ROWS_PER_STEP * chosen:
         raise _too_little(grids, chosen, complete)
     rows = grids.rows(at_least=chosen)
-    center, spread = center_and_spread(rows.values)
+    center, spread = scaling(rows.values, usable)
     plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
                 stride=stride or choose_stride(chosen))  # fmt: skip
     return Prepared(
