@@ -235,9 +235,8 @@ def stand_alone(
     spike, and has an equal part of what sensors alone may add to the budget:
     none blunts another.  That part is rarer than the held-out rows can vouch
     for; as they are read further out, sensors are heard later, not more often.
-    How far a tail reaches beyond a sensor's usual
-    distance takes many blocks to know; with few, it is mostly what the
-    sensors have in common.
+    How far a tail reaches beyond a sensor's usual distance takes many blocks
+    to know; with few, it is mostly what the sensors have in common.
 
     Parameters
     ----------
