@@ -33,6 +33,26 @@ class Teller(NamedTuple):
     thorough: bool = False  # scores name them as events do, at the price of many scores
 
 
+class Windows(NamedTuple):
+    """How the windows behind the scores of anomalies lie in time: it dates their alerts."""
+
+    period_ms: int
+    stride: int  # steps from one to the next
+    rows: int  # last steps of each that are judged
+
+    def begun_ms(self, first_ms: int) -> int:
+        """Return when what raised a score of ``first_ms`` began: its window's first new step."""
+        return first_ms - (self.stride - 1) * self.period_ms
+
+    def over_ms(self, start_ms: int, calm_ms: int) -> int:
+        """Return when an alert was over that began at ``start_ms``.
+
+        A calm score of ``calm_ms`` says that all that its window judges was calm.
+        """
+        least_ms = start_ms + self.stride * self.period_ms
+        return max(least_ms, calm_ms - (self.rows - 1) * self.period_ms)
+
+
 Adapted = Callable[[], "Adaptation | None"]  # what was learned of the asset and is in force
 Tell = Callable[[], Told]  # asked only where there is an event: to explain costs more than to score
 
@@ -55,9 +75,16 @@ class AlertBook:
     """Open and past alerts of one asset under one model."""
 
     def __init__(
-        self, *, teller: Teller, asset: str, model: ModelRef, adapted: Adapted = lambda: None
+        self,
+        *,
+        teller: Teller,
+        asset: str,
+        model: ModelRef,
+        windows: Windows,
+        adapted: Adapted = lambda: None,
     ) -> None:
         self.teller = teller
+        self._windows = windows
         self.asset = asset
         self.model = model
         self._adapted = adapted
@@ -84,7 +111,10 @@ class AlertBook:
         if kind in self.resting and self.lives[kind].start_ms is None:
             alert.rest(self.lives[kind], rule, moment.time_ms, moment.score)
             return
-        event = alert.advance(self.lives[kind], rule, moment.time_ms, moment.score)
+        life = self.lives[kind]
+        event = alert.advance(life, rule, moment.time_ms, moment.score)
+        if event == "new" and kind == "anomaly" and life.start_ms is not None:
+            life.start_ms = self._windows.begun_ms(life.start_ms)
         if event == "end":
             told = tell()._replace(message=f"{self.asset}: {_plain(kind)} is over")
             events.append(self._event(kind, event, moment, told))
@@ -131,10 +161,12 @@ class AlertBook:
         if life.alert is None:
             life.alert = self.alert_id(kind, start_ms)
         name = life.alert
+        scored = kind == "anomaly"
         # Calm is certain only after a while; the alert ended when it began.
         calm_ms = moment.time_ms if life.below_ms is None else life.below_ms
+        if scored and life.below_ms is not None:
+            calm_ms = self._windows.over_ms(start_ms, calm_ms)
         end_ms = calm_ms if event == "end" else None
-        scored = kind == "anomaly"
         seq = life.seq
         life.seq += 1
         return AlertEvent(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from offbeat_edge import alert, telling
 from offbeat_edge.adaptation import adapter_of, in_force
-from offbeat_edge.alertbook import AlertBook, Moment
+from offbeat_edge.alertbook import AlertBook, Moment, Windows
 from offbeat_edge.follow import follower_of
 from offbeat_edge.model import fits_of
 from offbeat_edge.observed import Observed
@@ -70,8 +70,10 @@ class Watch:
         self.asset = asset
         self.model = model
         self.book = AlertBook(
-            teller=teller, asset=asset, model=model.ref, adapted=lambda: in_force(self.adapter)
-        )
+            teller=teller, asset=asset, model=model.ref,
+            windows=Windows(spec.period_ms, spec.stride, model.manifest.detector.rows),
+            adapted=lambda: in_force(self.adapter),
+        )  # fmt: skip
         self.named = teller.contributions
         self.aligner = Aligner(
             period_ms=spec.period_ms,

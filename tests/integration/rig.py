@@ -354,6 +354,11 @@ class Daemon:
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs, below 0 where a signal ended it."""
+        return None if self._process is None else self._process.poll()
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

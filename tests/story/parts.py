@@ -218,6 +218,17 @@ class Fleet:
                 self.ear.play(last)
         time.sleep(3.0)  # the recorder's flush
 
+    def check(self) -> None:
+        """Fail where a process has ended by itself."""
+        gone = [name for name, daemon in self.victims().items() if not daemon.alive]
+        assert not gone, f"{gone} ended by themselves"
+
+    def autopsy(self) -> None:
+        """Print how each process fares, what it logged last and its errors."""
+        for name, daemon in self.victims().items():
+            print(f"--- {name}: exit code {daemon.code}", *daemon.events[-20:], daemon.errors(),
+                  self.ear.report(name), sep="\n    ", flush=True)  # fmt: skip
+
     def listeners(self) -> list[str]:
         return [*self.gateways, "record-recorder"]
 

@@ -40,6 +40,7 @@ MUCH = 0.03  # of the time in alarm: several times a calm day; thresholds follow
 LITTLE = 0.02  # of the time in alarm: what a good model may cost
 CHANCE = 0.05  # that so many false alarms come where the budget is kept
 HOURS = 1 / 24
+LOOK_S = 1.0  # between two looks of the job that rolls out
 POLICY = """
 [canary]
 gateways = ["gw1"]
@@ -177,12 +178,13 @@ class Story:
         policy.write_text(POLICY.format(loud=loud, budget=budget, ratio=10.0))
         bundle = self.fleet.registry / "pump" / version / "bundle.offbeat"
         words = ("rollout", "start", "pump", "--bundle", str(bundle), "--policy", str(policy),
-                 "--every", "1", *self.fleet.signing)  # fmt: skip
+                 "--every", f"{LOOK_S:g}", *self.fleet.signing)  # fmt: skip
         job = self.fleet.start(*words)
         at, step = float(first), 3 * HOURS
         while job.poll() is None and at < last:
             self.wait_told(job)
             self.fleet.play(between(rows or self.rows, at, at + step))
+            self.wait_reported(job)
             at += step
             if self.kills is not None and self.job_deaths < 4 and job.poll() is None:
                 job.kill()
@@ -195,6 +197,8 @@ class Story:
         """Wait until the gateways act on what the job has published last."""
 
         def told() -> bool:
+            if self.kills is None:
+                self.fleet.check()
             path = path_of(self.fleet.repository, "pump")
             version = load(self.fleet.repository, "pump").version if path.exists() else 0
             reports = [self.ear.report(gateway) for gateway in GATEWAYS]
@@ -202,6 +206,21 @@ class Story:
 
         wait_for(lambda: told() or job.poll() is not None, "gateways to be told",
                  timeout_s=LONG_S)  # fmt: skip
+
+    def wait_reported(self, job: subprocess.Popen[str]) -> None:
+        """Wait until the job knows what came of these rows: they would run out while it waits.
+
+        Gateways report at once what changed, and once a minute what they only counted.
+        """
+        now_ms = time.time() * 1000.0
+
+        def reported() -> bool:
+            reports = [self.ear.report(gateway) for gateway in GATEWAYS]
+            return all(r.get("time_ms", 0) > now_ms for r in reports)
+
+        wait_for(lambda: reported() or job.poll() is not None, "gateways to report",
+                 timeout_s=LONG_S)  # fmt: skip
+        time.sleep(2.0 * LOOK_S)
 
     def ended(self, job: subprocess.Popen[str]) -> int:
         out, _ = job.communicate(timeout=LONG_S)
@@ -296,6 +315,9 @@ def main() -> int:
         story = Story(args.folder or Path(scratch), args.kills)
         try:
             story.tell()
+        except BaseException:
+            story.fleet.autopsy()
+            raise
         finally:
             story.fleet.close()
     say("the end: as it should be")

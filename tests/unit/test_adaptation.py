@@ -93,8 +93,8 @@ def events(engine: Engine, stream: Iterable[Sample], batch: int = 64) -> list[Al
 
 
 def opened(told: list[AlertEvent]) -> list[int]:
-    """Rows at which alerts opened, to the window."""
-    return [(e.start_ms - START) // 10_000 * 10 for e in told if e.type == "new"]
+    """Rows at which alerts opened, in tens; they may be dated a row of the stride before."""
+    return [(e.start_ms + 1000 - START) // 10_000 * 10 for e in told if e.type == "new"]
 
 
 def say(engine: Engine, control: Control) -> None:

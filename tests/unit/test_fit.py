@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -90,9 +91,47 @@ class Aside(Interpreter):
 
 def test_what_integers_are_always_off_by_is_left_to_calibration(fitted: fit.Fitted) -> None:
     pair = (fitted.trained.proof, Aside(fitted.trained.tflite))
-    found = parity.check([pair], fitted.calibration, fitted.prepared.sensors)
+    found = parity.compare([pair], fitted.calibration, fitted.prepared.sensors)
     assert found.difference == pytest.approx(0.06, rel=0.1)
     assert found.score_difference < 0.05
+
+
+class Coarse(Interpreter):
+    """Integers with steps larger than what the first sensor's residuals are."""
+
+    def reconstruct(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = super().reconstruct(windows)
+        found[..., 0] += 0.1 * np.resize([1.0, -1.0], found.shape[1])
+        return found
+
+
+def test_a_sensor_that_integers_say_too_coarsely_weighs_less_and_is_named(
+    fitted: fit.Fitted,
+) -> None:
+    coarse = replace(fitted.trained, interpreter=Coarse(fitted.trained.tflite))
+    close = parity.compare(
+        [(coarse.proof, coarse.interpreter)], fitted.calibration, fitted.prepared.sensors
+    )
+    assert close.score_difference > parity.SCORE_DIFFERENCE  # as it was calibrated, it is refused
+    found, proven, told = fit.calibrated(
+        fitted.holdout, [coarse], None, fitted.prepared, fitted.options
+    )
+    assert proven.score_difference <= parity.SCORE_DIFFERENCE
+    variances = np.diagonal(np.linalg.inv(np.array(found.detector.precision)))
+    before = np.diagonal(np.linalg.inv(np.array(fitted.calibration.detector.precision)))
+    assert variances[0] == pytest.approx((0.1 / parity.SCORE_DIFFERENCE) ** 2, rel=0.05)
+    np.testing.assert_allclose(variances[1:], before[1:])
+    assert [line.split()[0] for line in told] == [repr(fitted.prepared.sensors[0].name)]
+
+
+def test_integers_that_are_worse_as_a_whole_are_still_refused(fitted: fit.Fitted) -> None:
+    class Lost(Interpreter):
+        def reconstruct(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return super().reconstruct(windows) * 0.5
+
+    lost = replace(fitted.trained, interpreter=Lost(fitted.trained.tflite))
+    with pytest.raises(AccuracyError, match="no bundle was written"):
+        fit.calibrated(fitted.holdout, [lost], None, fitted.prepared, fitted.options)
 
 
 def test_the_bundle_reproduces_its_golden_scores(written: bundle.Bundle) -> None:
@@ -186,7 +225,7 @@ def _without_namespaces(text: str) -> str:
 def lossy(float_error: float, integer_error: float, difference: float) -> parity.Parity:
     return parity.Parity(
         windows=10, float_error=float_error, integer_error=integer_error, difference=0.1,
-        score_difference=difference, score_worst=0.5, float_scores=np.zeros(10),
+        each=np.zeros(1), score_difference=difference, score_worst=0.5, float_scores=np.zeros(10),
         integer_scores=np.zeros(10),
     )  # fmt: skip
 

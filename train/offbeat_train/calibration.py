@@ -134,11 +134,13 @@ def calibrate(
     budget_per_week: float = ALERT_BUDGET,
     rows: int | None = None,
     book: Book | None = None,
+    floor: Floats | float = NOISE_FLOOR,
 ) -> Calibration:
     """Weigh residuals by what is normal and set the threshold for the budget.
 
     ``rows`` is how many of the window's last steps are judged; ``book``, with
-    ``holdout.strange``, adds the shapes.
+    ``holdout.strange``, adds the shapes; ``floor``, for all judged sensors or
+    each (S,), is the least that a residual counts as usual, scaled units.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def calibrate(
     _check(holdout, budget_per_week)
     steps = holdout.windows.shape[1]
     block_ms = steps * holdout.period_ms
-    spec = weigh(holdout, sensors, rows=rows or judged_rows(steps))
+    spec = weigh(holdout, sensors, rows=rows or judged_rows(steps), floor=floor)
     raw = [_raw(spec, holdout, sensors)]
     if book is not None and holdout.strange is not None:
         raw.append(_odd(holdout.strange))
@@ -201,7 +203,13 @@ def _shapes(book: Book, holdout: Holdout, threshold: float) -> ShapeSpec:
     )  # fmt: skip
 
 
-def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> DetectorSpec:
+def weigh(
+    holdout: Holdout,
+    sensors: tuple[SensorSpec, ...],
+    *,
+    rows: int,
+    floor: Floats | float = NOISE_FLOOR,
+) -> DetectorSpec:
     """Center and inverse covariance of the residuals of the last ``rows`` steps."""
     columns = scored_columns(sensors)
     judged = (..., slice(-rows, None), columns)
@@ -209,7 +217,7 @@ def weigh(holdout: Holdout, sensors: tuple[SensorSpec, ...], *, rows: int) -> De
     center = residual.mean(axis=0)
     residual -= center
     covariance = residual.T @ residual / len(residual)
-    variance = np.maximum(np.diagonal(covariance), NOISE_FLOOR**2)
+    variance = np.maximum(np.diagonal(covariance), np.square(floor))
     covariance = (1.0 - SHRINKAGE) * covariance
     np.fill_diagonal(covariance, variance)
     precision = np.linalg.inv(covariance)

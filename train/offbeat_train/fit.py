@@ -22,7 +22,7 @@ from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity, shapes
 from offbeat_train.baseline import MAX_WINDOWS, WindowedPca
-from offbeat_train.calibration import WEEK_MS, Calibration, Holdout, calibrate
+from offbeat_train.calibration import NOISE_FLOOR, WEEK_MS, Calibration, Holdout, calibrate
 from offbeat_train.defaults import (
     ALERT_BUDGET,
     LATENT,
@@ -188,13 +188,7 @@ def fit(
     holdout = _join(held, divided, prepared, [one.book for one in trained])
     del held  # as large as what was joined of it
     on.stage("calibrating")
-    calibration = calibrate(
-        holdout, prepared.sensors, budget_per_week=options.budget_per_week,
-        rows=judged_rows(prepared.plan.window), book=last.book,
-    )  # fmt: skip
-    proven = parity.check(
-        [(one.proof, one.interpreter) for one in trained], calibration, prepared.sensors
-    )
+    calibration, proven, coarse = calibrated(holdout, trained, last.book, prepared, options)
     on.stage("comparing with windowed PCA under injected faults")
     comparison = compare.compare(
         [compare.Pair(one.interpreter, one.plain.pca, split)
@@ -209,9 +203,48 @@ def fit(
         learned=_learned([one.losses for one in trained]),
         warnings=(
             *prepared.warnings, *_unseen(history),
+            *coarse,
             *_doubts(prepared, holdout, calibration, comparison),
         ),
     )  # fmt: skip
+
+
+def calibrated(
+    holdout: Holdout,
+    trained: list[Trained],
+    book: Book | None,
+    prepared: Prepared,
+    options: FitOptions,
+) -> tuple[Calibration, parity.Parity, list[str]]:
+    """Calibrate and prove the integers; where they are too coarse, listen less closely, and say so.
+
+    Raises
+    ------
+    AccuracyError : the integer model lost the float model's accuracy.
+    """
+
+    def both(floor: Floats | float) -> tuple[Calibration, parity.Parity]:
+        found = calibrate(
+            holdout, prepared.sensors, budget_per_week=options.budget_per_week,
+            rows=judged_rows(prepared.plan.window), book=book, floor=floor,
+        )  # fmt: skip
+        pairs = [(one.proof, one.interpreter) for one in trained]
+        return found, parity.compare(pairs, found, prepared.sensors)
+
+    calibration, proven = both(NOISE_FLOOR)
+    coarse: list[str] = []
+    if proven.score_difference > parity.SCORE_DIFFERENCE:
+        floor = np.maximum(proven.each / parity.SCORE_DIFFERENCE, NOISE_FLOOR)
+        usual = np.sqrt(np.diagonal(np.linalg.inv(np.array(calibration.detector.precision))))
+        judged = scored_columns(prepared.sensors)
+        coarse = [
+            f"{prepared.sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
+            f"moves it by less than {floor[i]:.2g} of its usual range is heard late or not at all"
+            for i in np.flatnonzero(floor > usual)
+        ]
+        calibration, proven = both(floor)
+    parity.refuse_if_lost(proven)
+    return calibration, proven, coarse
 
 
 def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:

@@ -6,7 +6,7 @@ of what they rest on, the judged sensors' reconstruction; scores are compared
 without what integers are always off by, which calibration takes off as well; a
 model beyond the limits is refused with the figures.
 
->>> check(pairs, calibration, sensors).score_difference  # doctest: +SKIP
+>>> compare(pairs, calibration, sensors).score_difference  # doctest: +SKIP
 0.004
 """
 
@@ -47,6 +47,7 @@ class Parity:
     float_error: float  # root mean square of window - reconstruction
     integer_error: float
     difference: float  # root mean square of integer - float reconstruction
+    each: Floats  # (S,), the same of each judged sensor, less what is always off
     score_difference: float  # root mean square of the scores' difference
     score_worst: float
     float_scores: Floats  # (N,)
@@ -61,7 +62,7 @@ class Parity:
         }  # fmt: skip
 
 
-def check(
+def compare(
     networks: Sequence[tuple[tuple[Floats, Floats], Interpreter]],
     calibration: Calibration,
     sensors: tuple[SensorSpec, ...],
@@ -72,23 +73,22 @@ def check(
     ----------
     networks : for each, held-out windows (N, T, F) with the float network's
         reconstruction of them, and the integer form.
+    """
+    scorer = Scorer(calibration, sensors)
+    judged = scored_columns(sensors)
+    return _parity(np.concatenate([
+        _measured(*proof, integer.reconstruct(proof[0]), scorer, judged)
+        for proof, integer in networks
+    ]))  # fmt: skip
+
+
+def refuse_if_lost(parity: Parity) -> None:
+    """Refuse integers that are worse than the limits allow.
 
     Raises
     ------
     AccuracyError : the integer form lost accuracy.
     """
-    scorer = Scorer(calibration, sensors)
-    judged = scored_columns(sensors)
-    parity = _parity(np.concatenate([
-        _measured(*proof, integer.reconstruct(proof[0]), scorer, judged)
-        for proof, integer in networks
-    ]))  # fmt: skip
-    refuse_if_lost(parity)
-    return parity
-
-
-def refuse_if_lost(parity: Parity) -> None:
-    """Raise when the integer form is worse than the limits allow."""
     limit = ERROR_RATIO * parity.float_error + ERROR_FLOOR
     if parity.integer_error > limit:
         raise AccuracyError(
@@ -109,7 +109,11 @@ def refuse_if_lost(parity: Parity) -> None:
 def _measured(
     windows: Floats, floats: Floats, integers: Floats, scorer: Scorer, judged: NDArray[np.intp]
 ) -> Floats:
-    """Judge each window, (N, 5): mean square errors of float, integer, and between; both scores."""
+    """Judge each window, (N, 5 + S).
+
+    Mean square errors of float, integer, and between; both scores; of each judged
+    sensor the mean square between, less what is always off.
+    """
     # Calibration knows the integers' residuals: what they are always off by, it takes off again.
     always = (integers - floats).mean(axis=(0, 1))
 
@@ -118,13 +122,14 @@ def _measured(
         errors = [np.square((one - other)[..., judged]).mean(axis=(1, 2)) for one, other in pairs]
         recons = (of_float + always, of_integer)
         scores = [scorer.score(real, recon).score for recon in recons]
-        return np.stack(errors + scores, axis=1)
+        each = np.square((recons[1] - recons[0])[..., judged]).mean(axis=1)
+        return np.column_stack([*errors, *scores, each])
 
     return in_blocks(measured, windows, floats, integers)
 
 
 def _parity(measured: Floats) -> Parity:
-    *errors, of_float, of_integer = measured.T
+    *errors, of_float, of_integer = measured[:, :5].T
     float_error, integer_error, difference = (float(np.sqrt(one.mean())) for one in errors)
     away = of_integer - of_float
     return Parity(
@@ -132,6 +137,7 @@ def _parity(measured: Floats) -> Parity:
         float_error=float_error,
         integer_error=integer_error,
         difference=difference,
+        each=np.sqrt(measured[:, 5:].mean(axis=0)),
         score_difference=float(np.sqrt(np.square(away).mean())),
         score_worst=float(np.abs(away).max()),
         float_scores=of_float,
