@@ -114,7 +114,7 @@ def test_a_sensor_that_integers_say_too_coarsely_weighs_less_and_is_named(
     )
     assert close.score_difference > parity.SCORE_DIFFERENCE  # as it was calibrated, it is refused
     found, proven, told = fit.calibrated(
-        fitted.holdout, [coarse], None, fitted.prepared, fitted.options
+        fitted.holdout, [coarse], fitted.prepared.sensors, budget_per_week=1.0, rows=8, book=None
     )
     assert proven.score_difference <= parity.SCORE_DIFFERENCE
     variances = np.diagonal(np.linalg.inv(np.array(found.detector.precision)))
@@ -131,7 +131,10 @@ def test_integers_that_are_worse_as_a_whole_are_still_refused(fitted: fit.Fitted
 
     lost = replace(fitted.trained, interpreter=Lost(fitted.trained.tflite))
     with pytest.raises(AccuracyError, match="no bundle was written"):
-        fit.calibrated(fitted.holdout, [lost], None, fitted.prepared, fitted.options)
+        fit.calibrated(
+            fitted.holdout, [lost], fitted.prepared.sensors,
+            budget_per_week=1.0, rows=8, book=None,
+        )  # fmt: skip
 
 
 def test_the_bundle_reproduces_its_golden_scores(written: bundle.Bundle) -> None:

@@ -36,12 +36,23 @@ LONGEST_LAG = 400  # steps; slower beats do not fit a window
 BEAT_ROWS = 20_000  # rows looked at
 LSTM_STEPS = 12  # the recurrence is at most this long; patches do the rest
 STRIDES = 8  # windows overlap this often
-JUDGED = 0.5  # share of the window, at its end, whose residuals count
 UNITS, LATENT = 32, 16
 FOLLOW = FollowSpec(windows=32, factor=1.5, most=2.0)  # how a threshold follows its asset
-ENERGY = 0.95  # of the windows' variance that the linear path keeps ...
-MOST_COMPONENTS = 128  # ... with no more numbers than this
+MOST_COMPONENTS = 128  # numbers that the linear path keeps of a window, at most
 INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust
+
+
+class Shares(NamedTuple):
+    """How much is kept, and how much is judged."""
+
+    energy: float  # of the windows' variance that the linear path keeps
+    judged: float  # of the window, at its end, whose residuals count
+
+
+USUAL = Shares(energy=0.95, judged=0.5)
+# Nothing but its own past tells when a lone sensor is odd: less of it is
+# reconstructed, and all of it is looked at.  Where it has a beat, shapes tell.
+LONE = Shares(energy=0.8, judged=1.0)
 
 
 class Linear(NamedTuple):
@@ -133,12 +144,17 @@ def choose_stride(window: int) -> int:
     return max(1, window // STRIDES)
 
 
-def judged_rows(window: int) -> int:
+def choose_shares(sensors: int, *, beat: bool) -> Shares:
+    """Choose how much a model of so many sensors keeps and judges."""
+    return LONE if sensors == 1 and not beat else USUAL
+
+
+def judged_rows(window: int, shares: Shares = USUAL) -> int:
     """Choose how many of the window's last steps are scored."""
-    return max(1, round(window * JUDGED))
+    return max(1, round(window * shares.judged))
 
 
-def linear_path(known: Spectrum) -> Linear:
+def linear_path(known: Spectrum, shares: Shares = USUAL) -> Linear:
     """Fit the best linear denoiser of the windows behind a spectrum.
 
     A component of variance d comes back with the gain d / (d + noise): what
@@ -146,18 +162,18 @@ def linear_path(known: Spectrum) -> Linear:
     shape of abnormal size leaves a residual too, which plain principal
     components would reconstruct perfectly.
     """
-    rank = _kept(known.variances)
+    rank = _kept(known.variances, shares)
     kept = known.variances[:rank]
     return Linear(mean=known.mean, components=known.directions[:, :rank].copy(),
                   gains=kept / (kept + INPUT_NOISE))  # fmt: skip
 
 
-def choose_rank(windows: Floats) -> int:
+def choose_rank(windows: Floats, shares: Shares = USUAL) -> int:
     """Choose the components of the linear path of ``windows`` (N, T, F), scaled."""
     flat = windows.reshape(len(windows), -1).astype(np.float64)
     flat -= flat.mean(axis=0)
     variances: Floats = np.linalg.eigvalsh(_smaller(flat))[::-1].astype(np.float64)
-    return _kept(variances[_solid(variances)])
+    return _kept(variances[_solid(variances)], shares)
 
 
 def principal(away: Floats) -> tuple[Floats, Floats]:
@@ -189,8 +205,8 @@ def _solid(values: Floats) -> NDArray[np.bool_]:
     return np.asarray(values > max(values[0], 0.0) * 1e-10)
 
 
-def _kept(variances: Floats) -> int:
-    return min(_rank(variances, ENERGY), MOST_COMPONENTS)
+def _kept(variances: Floats, shares: Shares) -> int:
+    return min(_rank(variances, shares.energy), MOST_COMPONENTS)
 
 
 def _rank(values: Floats, energy: float) -> int:

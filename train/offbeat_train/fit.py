@@ -30,6 +30,7 @@ from offbeat_train.defaults import (
     Spectrum,
     choose_patch,
     choose_rank,
+    choose_shares,
     find_period,
     judged_rows,
     linear_path,
@@ -45,7 +46,8 @@ from offbeat_train.words import length, often
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offbeat_train.defaults import Linear
+    from offbeat_edge.schema import SensorSpec
+    from offbeat_train.defaults import Linear, Shares
     from offbeat_train.history import History
     from offbeat_train.prepare import Prepared
     from offbeat_train.shapes import Book
@@ -114,11 +116,11 @@ class Plain(NamedTuple):
     pca: WindowedPca
 
     @classmethod
-    def of(cls, sample: Floats) -> Plain:
+    def of(cls, sample: Floats, shares: Shares) -> Plain:
         """Learn from ``sample`` (N, T, F), scaled; decomposed once where both take all of it."""
         known = Spectrum.of(sample)
-        whole = len(sample) <= MAX_WINDOWS
-        return cls(linear_path(known), WindowedPca.of(known) if whole else WindowedPca.fit(sample))
+        pca = WindowedPca.of(known) if len(sample) <= MAX_WINDOWS else WindowedPca.fit(sample)
+        return cls(linear_path(known, shares), pca)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,17 +180,23 @@ def fit(
                                scatter_ms=options.scatter_ms)  # fmt: skip
     cold = "nothing to start from" if options.start is None else options.start.lacks(prepared)
     start = options.start if cold is None else None
-    spec = start.spec if start else choose_network(prepared, divided[0], options)
-    keras.utils.set_random_seed(options.seed)
     scored = scored_columns(prepared.sensors)
     # What a sensor draws comes again where it has a beat, and there alone.
     beat = find_period(prepared.rows[:, scored]) is not None
-    school = _School(spec=spec, seed=options.seed, on=on, start=start, scored=scored, beat=beat)
+    shares = choose_shares(len(prepared.sensors), beat=beat)
+    spec = start.spec if start else choose_network(prepared, divided[0], options, shares)
+    keras.utils.set_random_seed(options.seed)
+    school = _School(
+        spec=spec, seed=options.seed, on=on, start=start, scored=scored, beat=beat, shares=shares
+    )
     held, trained, last = _train_all(divided, prepared, school, options, on)
     holdout = _join(held, divided, prepared, [one.book for one in trained])
     del held  # as large as what was joined of it
     on.stage("calibrating")
-    calibration, proven, coarse = calibrated(holdout, trained, last.book, prepared, options)
+    calibration, proven, coarse = calibrated(
+        holdout, trained, prepared.sensors, budget_per_week=options.budget_per_week,
+        rows=judged_rows(prepared.plan.window, shares), book=last.book,
+    )  # fmt: skip
     on.stage("comparing with windowed PCA under injected faults")
     comparison = compare.compare(
         [compare.Pair(one.interpreter, one.plain.pca, split)
@@ -212,9 +220,11 @@ def fit(
 def calibrated(
     holdout: Holdout,
     trained: list[Trained],
+    sensors: tuple[SensorSpec, ...],
+    *,
+    budget_per_week: float,
+    rows: int,
     book: Book | None,
-    prepared: Prepared,
-    options: FitOptions,
 ) -> tuple[Calibration, parity.Parity, list[str]]:
     """Calibrate and prove the integers; where they are too coarse, listen less closely, and say so.
 
@@ -225,20 +235,19 @@ def calibrated(
 
     def both(floor: Floats | float) -> tuple[Calibration, parity.Parity]:
         found = calibrate(
-            holdout, prepared.sensors, budget_per_week=options.budget_per_week,
-            rows=judged_rows(prepared.plan.window), book=book, floor=floor,
-        )  # fmt: skip
+            holdout, sensors, budget_per_week=budget_per_week, rows=rows, book=book, floor=floor
+        )
         pairs = [(one.proof, one.interpreter) for one in trained]
-        return found, parity.compare(pairs, found, prepared.sensors)
+        return found, parity.compare(pairs, found, sensors)
 
     calibration, proven = both(NOISE_FLOOR)
     coarse: list[str] = []
     if proven.score_difference > parity.SCORE_DIFFERENCE:
         floor = np.maximum(proven.each / parity.SCORE_DIFFERENCE, NOISE_FLOOR)
         usual = np.sqrt(np.diagonal(np.linalg.inv(np.array(calibration.detector.precision))))
-        judged = scored_columns(prepared.sensors)
+        judged = scored_columns(sensors)
         coarse = [
-            f"{prepared.sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
+            f"{sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
             f"moves it by less than {floor[i]:.2g} of its usual range is heard late or not at all"
             for i in np.flatnonzero(floor > usual)
         ]
@@ -247,7 +256,9 @@ def calibrated(
     return calibration, proven, coarse
 
 
-def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> NetworkSpec:
+def choose_network(
+    prepared: Prepared, split: Split, options: FitOptions, shares: Shares
+) -> NetworkSpec:
     """Choose the sizes from the data, where they are not given."""
     window = prepared.plan.window
     units = options.units or (UNITS,)
@@ -258,7 +269,7 @@ def choose_network(prepared: Prepared, split: Split, options: FitOptions) -> Net
         encoder=units,
         latent=max(1, units[-1] * LATENT // UNITS),
         decoder=units[::-1],
-        rank=choose_rank(split.train.spread(RANK_WINDOWS)),
+        rank=choose_rank(split.train.spread(RANK_WINDOWS), shares),
     )
 
 
@@ -299,9 +310,10 @@ class _School:
         start: Start | None,
         scored: NDArray[np.intp],
         beat: bool,
+        shares: Shares,
     ) -> None:
         self._spec, self._seed, self._on, self._start = spec, seed, on, start
-        self._scored, self._beat = scored, beat
+        self._scored, self._beat, self._shares = scored, beat, shares
         self._shared = SharedGraph(build(spec, seed), spec)
 
     def teach(
@@ -312,7 +324,7 @@ class _School:
         if self._start is not None:
             shared.set_weights(self._start.weights)
         sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
-        plain = Plain.of(sample)
+        plain = Plain.of(sample, self._shares)
         _set_linear(shared.model, plain.path, spec.rank)
         losses = train(
             shared,
