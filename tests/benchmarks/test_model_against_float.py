@@ -21,10 +21,10 @@ from ai_edge_litert import interpreter as litert  # noqa: E402 - after the skip
 from offbeat_edge.bench.figures import Spread, ratios, spread  # noqa: E402
 from offbeat_edge.bench.model import in_turns  # noqa: E402
 from offbeat_edge.interpreter import BATCH, Interpreter  # noqa: E402
-from offbeat_train.defaults import choose_patch  # noqa: E402
+from offbeat_train.defaults import Spectrum, choose_patch, linear_path  # noqa: E402
 from offbeat_train.export import export  # noqa: E402
 from offbeat_train.export.fused import build_fused  # noqa: E402
-from offbeat_train.network import NetworkSpec, build, fit_linear, weights_of  # noqa: E402
+from offbeat_train.network import NetworkSpec, build, set_linear, weights_of  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def measure() -> Figures:
     windows = draw.normal(size=(512, WINDOW, SENSORS)).cumsum(axis=1).astype(np.float32)
     windows /= windows.std()
     network = build(spec, seed=1)
-    fit_linear(network, spec, windows)
+    set_linear(network, linear_path(Spectrum.of(windows)), RANK)
     model = export(network, spec, windows)
     runner = Interpreter(model)
     wide = windows[:BATCH].astype(np.float64)

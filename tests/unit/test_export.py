@@ -12,13 +12,13 @@ import pytest
 keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
 from ai_edge_litert import interpreter as litert  # noqa: E402 - after the skip
-from test_network import equations, stirred  # noqa: E402
+from test_network import equations, fit_linear, stirred  # noqa: E402
 
 from offbeat_edge.interpreter import Interpreter  # noqa: E402
 from offbeat_train.export import export, op_names  # noqa: E402
 from offbeat_train.export.flatbuffer import Graph, schema  # noqa: E402
 from offbeat_train.export.fused import build_fused  # noqa: E402
-from offbeat_train.network import NetworkSpec, build, fit_linear, weights_of  # noqa: E402
+from offbeat_train.network import NetworkSpec, build, weights_of  # noqa: E402
 from offbeat_train.training import train  # noqa: E402
 
 if TYPE_CHECKING:

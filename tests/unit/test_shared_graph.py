@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
-from test_network import waves  # noqa: E402 - after the skip
+from test_network import fit_linear, waves  # noqa: E402 - after the skip
 
-from offbeat_train.network import NetworkSpec, build, fit_linear  # noqa: E402
+from offbeat_train.network import NetworkSpec, build  # noqa: E402
 from offbeat_train.shared_graph import SharedGraph  # noqa: E402
 from offbeat_train.training import History, train  # noqa: E402
 

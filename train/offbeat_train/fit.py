@@ -37,7 +37,7 @@ from offbeat_train.defaults import (
 )
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
-from offbeat_train.network import CLIP, NetworkSpec, build
+from offbeat_train.network import CLIP, NetworkSpec, build, set_linear
 from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, divide, everything
 from offbeat_train.training import EPOCHS, train
@@ -325,7 +325,7 @@ class _School:
             shared.set_weights(self._start.weights)
         sample = windows.spread(min(SAMPLE, 1 + SAMPLE_CELLS // spec.size))
         plain = Plain.of(sample, self._shares)
-        _set_linear(shared.model, plain.path, spec.rank)
+        set_linear(shared.model, plain.path, spec.rank)
         losses = train(
             shared,
             # Only indexed and counted: the copy of one epoch is all that exists.
@@ -342,17 +342,6 @@ class _School:
             plain=plain, proof=(proof, floats.astype(np.float64)),
             book=shapes.learn(sample, self._scored) if self._beat else None,
         )  # fmt: skip
-
-
-def _set_linear(model: keras.Model, path: Linear, rank: int) -> None:
-    """Give the linear path its numbers; missing components stay zero."""
-    size = len(path.mean)
-    inward, outward = np.zeros((size, rank)), np.zeros((rank, size))
-    count = min(rank, path.components.shape[1])
-    inward[:, :count] = path.components[:, :count]
-    outward[:count] = (path.components[:, :count] * path.gains[:count]).T
-    model.get_layer("linear_in").set_weights([inward])
-    model.get_layer("linear_out").set_weights([outward, path.mean - path.mean @ inward @ outward])
 
 
 def _join(

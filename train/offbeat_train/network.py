@@ -12,7 +12,7 @@ drift brings, and not how to undo the masking.
 
 >>> spec = NetworkSpec(window=32, sensors=8, rank=12)
 >>> model = build(spec, seed=1)  # doctest: +SKIP
->>> fit_linear(model, spec, windows)  # doctest: +SKIP
+>>> set_linear(model, linear_path(Spectrum.of(windows)), spec.rank)  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -24,16 +24,15 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from offbeat_train.defaults import INPUT_NOISE, principal
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from offbeat_train.defaults import Linear
 
 Floats = NDArray[np.float32]
 
 CLIP = 6.0  # standard deviations; the LSTM sees no more, the linear path goes on in floats
 SHIFTED = 0.3  # of the sensors of a training window stand at another level
-LINEAR_SAMPLE = 4_000  # windows the principal components are taken from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +198,7 @@ def build(spec: NetworkSpec, seed: int) -> keras.Model:
     Returns
     -------
     A Keras model, float32 (N, T, F) → (N, T, F).  Its linear path holds
-    zeros until `fit_linear`.
+    zeros until `set_linear`.
     """
     seeds = _seeds(seed)
     window = keras.Input((spec.window, spec.sensors), name="window")
@@ -213,27 +212,15 @@ def build(spec: NetworkSpec, seed: int) -> keras.Model:
     return keras.Model(window, out, name="offbeat")
 
 
-def fit_linear(model: keras.Model, spec: NetworkSpec, windows: Floats) -> None:
-    """Set the linear path to the best linear denoiser of ``windows`` (N, T, F).
-
-    Principal components, each brought back with the gain that
-    `defaults.linear_path` explains.  At most `LINEAR_SAMPLE` windows are
-    read, evenly spaced.  Does nothing for a network without a linear path.
-    """
-    if not spec.rank:
-        return
-    keep = np.linspace(0, len(windows) - 1, min(len(windows), LINEAR_SAMPLE)).astype(np.intp)
-    flat = np.clip(windows[keep].reshape(len(keep), -1).astype(np.float64), -CLIP, CLIP)
-    mean = flat.mean(axis=0)
-    variances, directions = principal(flat - mean)
-    found = min(spec.rank, len(variances))
-    components = np.zeros((spec.size, spec.rank))
-    components[:, :found] = directions[:, :found]
-    gains = np.zeros(spec.rank)
-    gains[:found] = variances[:found] / (variances[:found] + INPUT_NOISE)
-    back = (components * gains).T
-    model.get_layer("linear_in").set_weights([components])
-    model.get_layer("linear_out").set_weights([back, mean - (mean @ components) @ back])
+def set_linear(model: keras.Model, path: Linear, rank: int) -> None:
+    """Give the linear path its numbers; components that ``path`` lacks stay zero."""
+    size = len(path.mean)
+    inward, outward = np.zeros((size, rank)), np.zeros((rank, size))
+    count = min(rank, path.components.shape[1])
+    inward[:, :count] = path.components[:, :count]
+    outward[:count] = (path.components[:, :count] * path.gains[:count]).T
+    model.get_layer("linear_in").set_weights([inward])
+    model.get_layer("linear_out").set_weights([outward, path.mean - path.mean @ inward @ outward])
 
 
 def weights_of(model: keras.Model, spec: NetworkSpec) -> Weights:
