@@ -183,11 +183,11 @@ class Watch:
         if self.follower is None:
             return 1.0
         confirmed = self.book.lives["anomaly"].verdict == "confirmed"
-        return self.follower.take(step, verdict.score, learn=self._is_sound() and not confirmed)
+        return self.follower.take(step, verdict.score, learn=self._is_own() and not confirmed)
 
-    def _is_sound(self) -> bool:
-        """Tell whether scores are the machine's own: no faulty sensor, no maintenance."""
-        return not (self.faults or self.check.guilty() or self.book.resting)
+    def _is_own(self) -> bool:
+        """Tell whether scores are the machine's own: no sensor's fault explains them, no work."""
+        return not (self.check.guilty() or self.book.resting)
 
     def _learn(self, verdict: Verdict) -> bool:
         """Let a window be learned, if the warm-up is on and it may be taken for normal."""
@@ -196,7 +196,7 @@ class Watch:
         life = self.book.lives["anomaly"]
         calm = verdict.score <= 1.0 and life.start_ms is None
         vouched = life.hushed_ms is not None  # people said that this is normal
-        normal = self._is_sound() and (calm or vouched)
+        normal = self._is_own() and not self.faults and (calm or vouched)
         return self.adapter.take(verdict.away, verdict.score, learnable=normal)
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
