@@ -18,7 +18,10 @@ from offbeat_edge.replay import play
 from offbeat_edge.schema import AlertRule, Sample
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from offbeat_edge.manifest import Manifest
+    from offbeat_edge.schema import SensorSpec
     from offbeat_edge.window import Floats
 
 START = 1_700_000_000_000
@@ -178,6 +181,33 @@ def test_what_lasts_is_told_once_and_what_stands_out_from_it_again(following: Mo
     assert {threshold for _, threshold in anomalies(plain)} == {1.0}
     ends = [event.time_ms for event in plain if event.type == "end"]
     assert ends[0] > next(event.time_ms for event in events if event.type == "end")
+
+
+def limited(model: Model, **limits: Callable[[SensorSpec], object]) -> Model:
+    """Give every sensor other limits."""
+    sensors = tuple(
+        msgspec.structs.replace(s, **{name: of(s) for name, of in limits.items()})
+        for s in model.manifest.sensors
+    )
+    return model_of(msgspec.structs.replace(model.manifest, sensors=sensors))
+
+
+def test_a_reading_out_of_range_is_followed_for_it_excuses_no_score(following: Model) -> None:
+    stream = pump(following.manifest, RUNNING_IN)
+    beyond = limited(following, high=lambda s: s.center + s.scale)
+    scores, events = outcome(engine_for(beyond), stream)
+    assert any(e.kind == "sensor_fault" for e in events)
+    assert [s.threshold for s in scores] == [
+        s.threshold for s in outcome(engine_for(following), stream)[0]
+    ]
+
+
+def test_a_score_that_a_faulty_sensor_explains_is_not_followed(following: Model) -> None:
+    stream = pump(following.manifest, RUNNING_IN[:200])
+    sick = limited(following, sentinels=lambda s: (s.center + s.scale * 1.2,))
+    scores, events = outcome(engine_for(sick), stream)
+    assert {e.kind for e in events} == {"sensor_fault"}
+    assert {s.threshold for s in scores} == {1.0}
 
 
 def test_a_kill_changes_nothing_whatever_the_batches(following: Model) -> None:
