@@ -30,6 +30,7 @@ WINDOW = 64  # steps, for data without a beat
 SHORTEST, LONGEST = 8, 256  # steps
 ROWS_PER_STEP = 12  # rows of history for each step of the window
 BEATS = 1.5  # a window holds this many periods
+HELD_BEAT = 0.5  # periods that a window must hold, or there is no beat in it to know again
 CLEAR_BEAT = 0.4  # autocorrelation at the period; weaker is no beat
 SAME_BEAT = 0.9  # a peak this near to the highest is the same beat, once
 LONGEST_LAG = 400  # steps; slower beats do not fit a window
@@ -52,7 +53,7 @@ class Shares(NamedTuple):
 USUAL = Shares(energy=0.95, judged=0.5)
 # Nothing but its own past tells when a lone sensor is odd: less of it is
 # reconstructed, and all of it is looked at.  Where it has a beat, shapes tell.
-LONE = Shares(energy=0.8, judged=1.0)
+LONE = Shares(energy=0.75, judged=1.0)
 
 
 class Linear(NamedTuple):
@@ -106,6 +107,12 @@ def shorter_window(window: int) -> int:
     (192, 8)
     """
     return _even(window * 3 // 4)
+
+
+def has_beat(rows: Floats, window: int) -> bool:
+    """Tell whether ``rows`` (S, F) repeat, and a window holds enough of that to see it."""
+    period = find_period(rows)
+    return period is not None and window >= HELD_BEAT * period
 
 
 def find_period(rows: Floats) -> int | None:

@@ -31,7 +31,7 @@ from offbeat_train.defaults import (
     choose_patch,
     choose_rank,
     choose_shares,
-    find_period,
+    has_beat,
     judged_rows,
     linear_path,
 )
@@ -182,7 +182,7 @@ def fit(
     start = options.start if cold is None else None
     scored = scored_columns(prepared.sensors)
     # What a sensor draws comes again where it has a beat, and there alone.
-    beat = find_period(prepared.rows[:, scored]) is not None
+    beat = has_beat(prepared.rows[:, scored], prepared.plan.window)
     shares = choose_shares(len(prepared.sensors), beat=beat)
     spec = start.spec if start else choose_network(prepared, divided[0], options, shares)
     keras.utils.set_random_seed(options.seed)
