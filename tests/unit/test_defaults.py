@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 
 from offbeat_train.defaults import (
+    LONE,
     LONGEST,
+    USUAL,
     WINDOW,
     Spectrum,
     choose_patch,
+    choose_rank,
+    choose_shares,
     choose_stride,
     choose_window,
     find_period,
+    has_beat,
     judged_rows,
     linear_path,
     principal,
@@ -40,6 +45,24 @@ def test_noise_has_no_beat() -> None:
 
 def test_a_drift_has_no_beat() -> None:
     assert find_period(np.linspace(0.0, 1.0, 3000)[:, None]) is None
+
+
+def test_a_beat_of_which_a_window_holds_less_than_half_is_none() -> None:
+    rows = beat(4000, 100)
+    assert has_beat(rows, 56)
+    assert not has_beat(rows, 48)
+    assert not has_beat(np.random.default_rng(0).normal(size=(4000, 3)), 64)
+
+
+def test_a_lone_sensor_without_a_beat_keeps_less_and_is_judged_whole() -> None:
+    assert choose_shares(1, beat=False) == LONE
+    assert choose_shares(1, beat=True) == choose_shares(2, beat=False) == USUAL
+    walk = np.random.default_rng(0).normal(size=(4000, 1)).cumsum(axis=0) / 30.0
+    windows = np.lib.stride_tricks.sliding_window_view(walk, 64, axis=0).swapaxes(1, 2)
+    windows = windows - windows.mean(axis=1, keepdims=True)
+    assert choose_rank(windows, LONE) < choose_rank(windows, USUAL)
+    assert len(linear_path(Spectrum.of(windows), LONE).gains) == choose_rank(windows, LONE)
+    assert (judged_rows(64, LONE), judged_rows(64, USUAL)) == (64, 32)
 
 
 def test_a_command_column_does_not_set_the_beat() -> None:
