@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -108,12 +107,10 @@ class Coarse(Interpreter):
 def test_a_sensor_that_integers_say_too_coarsely_weighs_less_and_is_named(
     fitted: fit.Fitted,
 ) -> None:
-    coarse = replace(fitted.trained, interpreter=Coarse(fitted.trained.tflite))
-    close = parity.compare(
-        [(coarse.proof, coarse.interpreter)], fitted.calibration, fitted.prepared.sensors
-    )
+    coarse = (fitted.trained.proof, Coarse(fitted.trained.tflite))
+    close = parity.compare([coarse], fitted.calibration, fitted.prepared.sensors)
     assert close.score_difference > parity.SCORE_DIFFERENCE  # as it was calibrated, it is refused
-    found, proven, told = fit.calibrated(
+    found, proven, told = parity.proven(
         fitted.holdout, [coarse], fitted.prepared.sensors, budget_per_week=1.0, rows=8, book=None
     )
     assert proven.score_difference <= parity.SCORE_DIFFERENCE
@@ -129,9 +126,9 @@ def test_integers_that_are_worse_as_a_whole_are_still_refused(fitted: fit.Fitted
         def reconstruct(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
             return super().reconstruct(windows) * 0.5
 
-    lost = replace(fitted.trained, interpreter=Lost(fitted.trained.tflite))
+    lost = (fitted.trained.proof, Lost(fitted.trained.tflite))
     with pytest.raises(AccuracyError, match="no bundle was written"):
-        fit.calibrated(
+        parity.proven(
             fitted.holdout, [lost], fitted.prepared.sensors,
             budget_per_week=1.0, rows=8, book=None,
         )  # fmt: skip

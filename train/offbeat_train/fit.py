@@ -22,7 +22,7 @@ from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity, shapes
 from offbeat_train.baseline import MAX_WINDOWS, WindowedPca
-from offbeat_train.calibration import NOISE_FLOOR, WEEK_MS, Calibration, Holdout, calibrate
+from offbeat_train.calibration import WEEK_MS, Calibration, Holdout
 from offbeat_train.defaults import (
     ALERT_BUDGET,
     LATENT,
@@ -46,7 +46,6 @@ from offbeat_train.words import length, often
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from offbeat_edge.schema import SensorSpec
     from offbeat_train.defaults import Linear, Shares
     from offbeat_train.history import History
     from offbeat_train.prepare import Prepared
@@ -193,8 +192,9 @@ def fit(
     holdout = _join(held, divided, prepared, [one.book for one in trained])
     del held  # as large as what was joined of it
     on.stage("calibrating")
-    calibration, proven, coarse = calibrated(
-        holdout, trained, prepared.sensors, budget_per_week=options.budget_per_week,
+    calibration, proven, coarse = parity.proven(
+        holdout, [(one.proof, one.interpreter) for one in trained], prepared.sensors,
+        budget_per_week=options.budget_per_week,
         rows=judged_rows(prepared.plan.window, shares), book=last.book,
     )  # fmt: skip
     on.stage("comparing with windowed PCA under injected faults")
@@ -210,50 +210,10 @@ def fit(
         seconds=time.monotonic() - begun, cold=cold,
         learned=_learned([one.losses for one in trained]),
         warnings=(
-            *prepared.warnings, *_unseen(history),
-            *coarse,
+            *prepared.warnings, *_unseen(history), *coarse,
             *_doubts(prepared, holdout, calibration, comparison),
         ),
     )  # fmt: skip
-
-
-def calibrated(
-    holdout: Holdout,
-    trained: list[Trained],
-    sensors: tuple[SensorSpec, ...],
-    *,
-    budget_per_week: float,
-    rows: int,
-    book: Book | None,
-) -> tuple[Calibration, parity.Parity, list[str]]:
-    """Calibrate and prove the integers; where they are too coarse, listen less closely, and say so.
-
-    Raises
-    ------
-    AccuracyError : the integer model lost the float model's accuracy.
-    """
-
-    def both(floor: Floats | float) -> tuple[Calibration, parity.Parity]:
-        found = calibrate(
-            holdout, sensors, budget_per_week=budget_per_week, rows=rows, book=book, floor=floor
-        )
-        pairs = [(one.proof, one.interpreter) for one in trained]
-        return found, parity.compare(pairs, found, sensors)
-
-    calibration, proven = both(NOISE_FLOOR)
-    coarse: list[str] = []
-    if proven.score_difference > parity.SCORE_DIFFERENCE:
-        floor = np.maximum(proven.each / parity.SCORE_DIFFERENCE, NOISE_FLOOR)
-        usual = np.sqrt(np.diagonal(np.linalg.inv(np.array(calibration.detector.precision))))
-        judged = scored_columns(sensors)
-        coarse = [
-            f"{sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
-            f"moves it by less than {floor[i]:.2g} of its usual range is heard late or not at all"
-            for i in np.flatnonzero(floor > usual)
-        ]
-        calibration, proven = both(floor)
-    parity.refuse_if_lost(proven)
-    return calibration, proven, coarse
 
 
 def choose_network(

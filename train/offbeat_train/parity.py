@@ -20,6 +20,7 @@ import numpy as np
 from offbeat_edge.detector import scored_columns
 from offbeat_edge.scorer import Scorer
 from offbeat_train.blocks import in_blocks
+from offbeat_train.calibration import NOISE_FLOOR, calibrate
 from offbeat_train.errors import AccuracyError
 
 if TYPE_CHECKING:
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 
     from offbeat_edge.interpreter import Interpreter
     from offbeat_edge.schema import SensorSpec
-    from offbeat_train.calibration import Calibration
+    from offbeat_train.calibration import Calibration, Holdout
+    from offbeat_train.shapes import Book
 
     Floats = NDArray[np.float64]
+    # of each network held-out windows (N, T, F) with the float form's reconstruction, and the other
+    Networks = Sequence[tuple[tuple[Floats, Floats], Interpreter]]
 
 WINDOWS = 2_000  # compared at most, of each network
 ERROR_RATIO = 1.15  # integer over float reconstruction error
@@ -62,8 +66,50 @@ class Parity:
         }  # fmt: skip
 
 
+def proven(
+    holdout: Holdout,
+    networks: Networks,
+    sensors: tuple[SensorSpec, ...],
+    *,
+    budget_per_week: float,
+    rows: int,
+    book: Book | None,
+) -> tuple[Calibration, Parity, list[str]]:
+    """Calibrate on what integers reconstruct, and compare them with floats.
+
+    A sensor that hardly moves can be reconstructed to less than the integers'
+    steps.  Where that would move scores, what integers and floats differ by
+    becomes its noise floor, so that it weighs less; the texts returned say so.
+
+    Raises
+    ------
+    AccuracyError : the integer form lost accuracy.
+    """
+
+    def both(floor: Floats | float) -> tuple[Calibration, Parity]:
+        found = calibrate(
+            holdout, sensors, budget_per_week=budget_per_week, rows=rows, book=book, floor=floor
+        )
+        return found, compare(networks, found, sensors)
+
+    calibration, parity = both(NOISE_FLOOR)
+    told: list[str] = []
+    if parity.score_difference > SCORE_DIFFERENCE:
+        floor = np.maximum(parity.each / SCORE_DIFFERENCE, NOISE_FLOOR)
+        usual = np.sqrt(np.diagonal(np.linalg.inv(np.array(calibration.detector.precision))))
+        judged = scored_columns(sensors)
+        told = [
+            f"{sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
+            f"moves it by less than {floor[i]:.2g} of its usual range is heard late or not at all"
+            for i in np.flatnonzero(floor > usual)
+        ]
+        calibration, parity = both(floor)
+    refuse_if_lost(parity)
+    return calibration, parity, told
+
+
 def compare(
-    networks: Sequence[tuple[tuple[Floats, Floats], Interpreter]],
+    networks: Networks,
     calibration: Calibration,
     sensors: tuple[SensorSpec, ...],
 ) -> Parity:
