@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 keras = pytest.importorskip("keras", reason="the cloud half is not installed")
 
-from offbeat_train.defaults import USUAL, Spectrum, linear_path  # noqa: E402 - after the skip
+from offbeat_train.defaults import Shares, Spectrum, linear_path  # noqa: E402 - after the skip
 from offbeat_train.export.ranges import forward  # noqa: E402
 from offbeat_train.network import NetworkSpec, build, set_linear, weights_of  # noqa: E402
 from offbeat_train.training import History, train  # noqa: E402
@@ -96,7 +96,7 @@ def test_the_network_is_the_lstm_of_the_equations(rank: int) -> None:
 def fit_linear(model: keras.Model, spec: NetworkSpec, windows: NDArray[np.float32]) -> None:
     """Set the linear path, if there is one, to as many components as it has room for."""
     if spec.rank:
-        everything = USUAL._replace(energy=1.0)
+        everything = Shares(energy=1.0, judged=1.0)
         set_linear(model, linear_path(Spectrum.of(windows), everything), spec.rank)
 
 

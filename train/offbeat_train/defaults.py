@@ -40,20 +40,20 @@ STRIDES = 8  # windows overlap this often
 UNITS, LATENT = 32, 16
 FOLLOW = FollowSpec(windows=32, factor=1.5, most=2.0)  # how a threshold follows its asset
 MOST_COMPONENTS = 128  # numbers that the linear path keeps of a window, at most
+INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust
 
 
 class Shares(NamedTuple):
-    """How much of a window is kept, and how much of it is judged."""
+    """How much is kept, and how much is judged."""
 
     energy: float  # of the windows' variance that the linear path keeps
-    noise: float  # variance, scaled units, against which it is robust
     judged: float  # of the window, at its end, whose residuals count
 
 
-USUAL = Shares(energy=0.95, noise=0.3, judged=0.5)
+USUAL = Shares(energy=0.95, judged=0.5)
 # Nothing but its own past tells when a lone sensor is odd: less of it is
 # reconstructed, and all of it is looked at.  Where it has a beat, shapes tell.
-LONE = Shares(energy=0.75, noise=0.1, judged=1.0)
+LONE = Shares(energy=0.75, judged=1.0)
 
 
 class Linear(NamedTuple):
@@ -172,7 +172,7 @@ def linear_path(known: Spectrum, shares: Shares = USUAL) -> Linear:
     rank = _kept(known.variances, shares)
     kept = known.variances[:rank]
     return Linear(mean=known.mean, components=known.directions[:, :rank].copy(),
-                  gains=kept / (kept + shares.noise))  # fmt: skip
+                  gains=kept / (kept + INPUT_NOISE))  # fmt: skip
 
 
 def choose_rank(windows: Floats, shares: Shares = USUAL) -> int:
