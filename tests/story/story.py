@@ -293,9 +293,9 @@ def faults() -> list[Fault]:
 
 
 def near(alert: dict[str, Any], fault: Fault) -> bool:
-    """Tell whether an alert is of this fault: it begins in it, or in the window after it."""
-    late = fault.end_ms + 16 * 60_000
-    return bool(alert["asset"] == fault.asset and fault.start_ms <= alert["start_ms"] < late)
+    """Tell whether an alert is of this fault: begun in it or in the window after, to a stride."""
+    early, late = fault.start_ms - 2 * 60_000, fault.end_ms + 16 * 60_000
+    return bool(alert["asset"] == fault.asset and early < alert["start_ms"] < late)
 
 
 def last(text: str) -> str:

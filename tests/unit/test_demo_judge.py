@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MINUTE = 60_000
-WINDOW = 10 * MINUTE
+WINDOW, STRIDE = 10 * MINUTE, 2 * MINUTE
 LENGTH = 60 * MINUTE
 
 
@@ -51,7 +51,7 @@ def caught(*missing: int) -> list[AlertEvent]:
 
 
 def verdict(events: list[AlertEvent], *, taken: int = 100) -> Verdict:
-    return judge(FAULTS, events, window_ms=WINDOW, sent=100, taken=taken)
+    return judge(FAULTS, events, window_ms=WINDOW, stride_ms=STRIDE, sent=100, taken=taken)
 
 
 def test_all_caught_and_nothing_else_passes() -> None:
@@ -85,8 +85,14 @@ def test_a_lost_message_does_not_pass() -> None:
 
 def test_an_alert_that_was_open_before_the_fault_does_not_catch_it() -> None:
     fault = FAULTS[0]
-    early = alert(fault.asset, fault.start_ms + MINUTE, start_ms=fault.start_ms - 1)
+    early = alert(fault.asset, fault.start_ms + MINUTE, start_ms=fault.start_ms - STRIDE)
     assert verdict([early]).outcomes[0].alert is None
+
+
+def test_an_alert_of_the_first_window_that_a_fault_is_in_catches_it() -> None:
+    fault = FAULTS[0]
+    first = alert(fault.asset, fault.start_ms + MINUTE, start_ms=fault.start_ms - STRIDE + 1)
+    assert verdict([first]).outcomes[0].alert == first
 
 
 def test_an_alert_of_another_pump_is_false_and_catches_nothing() -> None:

@@ -141,7 +141,7 @@ class Demo:
         model = load(self._out / "pump.offbeat").manifest.model
         verdict = judge(
             faults, heard.events, window_ms=model.window * model.period_ms,
-            sent=heard.sent, taken=heard.taken,
+            stride_ms=model.stride * model.period_ms, sent=heard.sent, taken=heard.taken,
         )  # fmt: skip
         self._report(verdict, heard)
         return verdict.passed

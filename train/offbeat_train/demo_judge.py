@@ -1,11 +1,12 @@
 """Did the loop do its job?  Injected faults beside the alerts that came.
 
-Rules: pure.  A fault is caught when an alert of its asset opens between its
-start and one window after its end.  An alert is false when it opens outside
-every fault of its asset and an hour after it, in which a repaired machine
-cools down.  What passes is fixed here, whatever the seed.
+Rules: pure.  A fault is caught when an alert of its asset begins between its
+start and one window after its end; an anomaly is dated to within a stride, so
+it may begin that much early.  An alert is false when it opens outside every
+fault of its asset and an hour after it, in which a repaired machine cools
+down.  What passes is fixed here, whatever the seed.
 
->>> judge([], [], window_ms=640_000, sent=10, taken=10).passed
+>>> judge([], [], window_ms=640_000, stride_ms=80_000, sent=10, taken=10).passed
 False
 """
 
@@ -66,34 +67,40 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    faults: Sequence[Truth], events: Sequence[AlertEvent], *, window_ms: int, sent: int, taken: int
+    faults: Sequence[Truth],
+    events: Sequence[AlertEvent],
+    *,
+    window_ms: int,
+    stride_ms: int,
+    sent: int,
+    taken: int,
 ) -> Verdict:
     """Match alerts with faults and apply the rules.
 
     Parameters
     ----------
     events : every alert event received, in any order
-    window_ms : length of the model's window
+    window_ms, stride_ms : length of the model's window, and from one to the next
     sent, taken : messages published, messages that the daemon took
     """
     opened = sorted((e for e in events if e.type == "new"), key=lambda e: e.time_ms)
+
+    def raised(event: AlertEvent, fault: Truth, after_ms: int) -> bool:
+        early_ms = stride_ms if event.kind == "anomaly" else 1
+        return (
+            event.asset == fault.asset
+            and event.start_ms > fault.start_ms - early_ms
+            and event.time_ms <= fault.end_ms + after_ms
+        )
+
     outcomes = tuple(
-        Outcome(fault, next((e for e in opened if _raised(e, fault, window_ms)), None))
+        Outcome(fault, next((e for e in opened if raised(e, fault, window_ms)), None))
         for fault in faults
     )
     false = tuple(
-        e for e in opened if not any(_raised(e, f, window_ms + AFTERMATH_MS) for f in faults)
+        e for e in opened if not any(raised(e, f, window_ms + AFTERMATH_MS) for f in faults)
     )
     return Verdict(outcomes, false, _rules(outcomes, len(false), sent=sent, taken=taken))
-
-
-def _raised(event: AlertEvent, fault: Truth, after_ms: int) -> bool:
-    """Say whether the event opened on the fault's asset, from its start to a while after."""
-    return (
-        event.asset == fault.asset
-        and event.start_ms >= fault.start_ms
-        and event.time_ms <= fault.end_ms + after_ms
-    )
 
 
 def _rules(outcomes: Sequence[Outcome], false: int, *, sent: int, taken: int) -> tuple[Rule, ...]:
