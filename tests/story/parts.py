@@ -114,11 +114,11 @@ class Ear:
         return len(merged)
 
     def new(self, kind: str, since_ms: int, until_ms: int) -> list[dict[str, Any]]:
-        """Return alerts that began in a stretch of event time."""
+        """Return alerts that were told in a stretch of event time."""
         return [
             e
             for e in list(self.alerts.values())
-            if e["type"] == "new" and e["kind"] == kind and since_ms <= e["start_ms"] < until_ms
+            if e["type"] == "new" and e["kind"] == kind and since_ms <= e["time_ms"] < until_ms
         ]
 
     def report(self, gateway: str) -> dict[str, Any]:
