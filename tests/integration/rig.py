@@ -352,12 +352,11 @@ class Daemon:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self.code is None
 
     @property
     def code(self) -> int | None:
-        """Its exit code; None while it runs, below 0 where a signal ended it."""
-        return None if self._process is None else self._process.poll()
+        return None if self._process is None else self._process.poll()  # below 0: by a signal
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)

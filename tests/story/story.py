@@ -313,12 +313,13 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         story = Story(args.folder or Path(scratch), args.kills)
+        told = False
         try:
             story.tell()
-        except BaseException:
-            story.fleet.autopsy()
-            raise
+            told = True
         finally:
+            if not told:
+                story.fleet.autopsy()
             story.fleet.close()
     say("the end: as it should be")
     return 0
