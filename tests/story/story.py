@@ -29,7 +29,7 @@ from offbeat_train.rollout.job import load, path_of
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from parts import Rows
 
@@ -197,15 +197,12 @@ class Story:
         """Wait until the gateways act on what the job has published last."""
 
         def told() -> bool:
-            if self.kills is None:
-                self.fleet.check()
             path = path_of(self.fleet.repository, "pump")
             version = load(self.fleet.repository, "pump").version if path.exists() else 0
             reports = [self.ear.report(gateway) for gateway in GATEWAYS]
             return version > 0 and all(r.get("document", 0) >= version for r in reports)
 
-        wait_for(lambda: told() or job.poll() is not None, "gateways to be told",
-                 timeout_s=LONG_S)  # fmt: skip
+        self.wait(job, told, "gateways to be told")
 
     def wait_reported(self, job: subprocess.Popen[str]) -> None:
         """Wait until the job knows what came of these rows: they would run out while it waits.
@@ -218,9 +215,18 @@ class Story:
             reports = [self.ear.report(gateway) for gateway in GATEWAYS]
             return all(r.get("time_ms", 0) > now_ms for r in reports)
 
-        wait_for(lambda: reported() or job.poll() is not None, "gateways to report",
-                 timeout_s=LONG_S)  # fmt: skip
+        self.wait(job, reported, "gateways to report")
         time.sleep(2.0 * LOOK_S)
+
+    def wait(self, job: subprocess.Popen[str], done: Callable[[], bool], what: str) -> None:
+        """Wait until something is done or the job is over, as long as no process ends by itself."""
+
+        def over() -> bool:
+            if self.kills is None:
+                self.fleet.check()
+            return done() or job.poll() is not None
+
+        wait_for(over, what, timeout_s=LONG_S)
 
     def ended(self, job: subprocess.Popen[str]) -> int:
         out, _ = job.communicate(timeout=LONG_S)
