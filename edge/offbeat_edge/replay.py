@@ -1,7 +1,8 @@
 """Recorded history through the very code of the daemon.
 
-`play` feeds a recording to an `Engine` in batches; `row_scores` maps the
-scores of windows back to the rows they came from.
+`play` feeds a recording to an `Engine` in batches.  Scores are of windows; of
+rows there are two: `in_force`, what the device had said by then, and `judged`,
+what is known of a row once all windows that look at it have been seen.
 """
 
 from __future__ import annotations
@@ -57,13 +58,37 @@ def batches(recording: Iterator[Sample], *, batch: int = BATCH) -> Iterator[list
         yield pending
 
 
-def row_scores(
+def in_force(
     times_ms: Ints, scores: list[ScoreRecord], *, period_ms: int, stride: int
 ) -> list[float | None]:
-    """Return for each row the score in force: of the latest window that had ended by then.
+    """Return for each row the score of the latest window that had ended by then.
 
     None while the asset was warming up, or its data had a hole.
     """
     by_step = {step_of(s.time_ms, period_ms): s.score for s in scores}
     steps = (step_of(t, period_ms) for t in times_ms.tolist())
     return [by_step.get(step // stride * stride) for step in steps]
+
+
+def judged(
+    times_ms: Ints, scores: list[ScoreRecord], *, period_ms: int, stride: int, rows: int
+) -> list[float | None]:
+    """Return for each row the mean score of the windows that judge it.
+
+    A window judges its last ``rows`` steps, so most rows are judged several times,
+    the last time after they have passed: this ranks rows, in hindsight.  A row
+    that no window judges has the score in force, or None.
+    """
+    by_step = {step_of(s.time_ms, period_ms): s.score for s in scores}
+    ends = np.array(sorted(by_step), dtype=np.int64)
+    values = np.array([by_step[end] for end in ends.tolist()], dtype=np.float64)
+    steps = np.array([step_of(t, period_ms) for t in times_ms.tolist()], dtype=np.int64)
+    first = np.searchsorted(ends, steps, side="left")
+    count = np.searchsorted(ends, steps + rows - 1, side="right") - first
+    total = np.zeros(len(steps))
+    for nth in range(int(count.max(initial=0))):
+        more = count > nth
+        total[more] += values[first[more] + nth]
+    means = (total / np.maximum(count, 1)).tolist()
+    told = in_force(times_ms, scores, period_ms=period_ms, stride=stride)
+    return [mean if n else last for mean, n, last in zip(means, count.tolist(), told, strict=True)]

@@ -17,7 +17,7 @@ import pytest
 from rig import Daemon, Listener, Mosquitto, Player, Reading, closing, wait_for
 
 from offbeat_edge import bundle, cli
-from offbeat_edge.replay import row_scores
+from offbeat_edge.replay import in_force
 from offbeat_edge.schema import ScoreRecord
 
 if TYPE_CHECKING:
@@ -129,13 +129,13 @@ def shuffled(readings: list[Reading], seconds: float) -> list[Reading]:
 
 
 def replayed(bench: Bench) -> tuple[list[float | None], dict[str, dict[str, Any]]]:
-    """Score of each row and events by id, from the command."""
+    """The score in force at each row and events by id, from the command."""
     words = ["replay", str(bench.folder / "model.offbeat"), str(bench.folder / "live.csv")]
     words += ["--config", str(bench.path), "--asset", "pump1"]
     scores, alerts = bench.folder / "scores.csv", bench.folder / "alerts.jsonl"
     assert cli.main([*words, "--scores", str(scores), "--alerts", str(alerts)]) == 0
     with scores.open(newline="") as file:
-        told = [float(row["score"]) if row["score"] else None for row in csv.DictReader(file)]
+        told = [float(row["in_force"]) if row["in_force"] else None for row in csv.DictReader(file)]
     assert len(told) == len(bench.frame)
     events = [json.loads(line) for line in alerts.read_text().splitlines()]
     return told, {e["id"]: e for e in events}
@@ -170,7 +170,7 @@ def compare(bench: Bench, listener: Listener, *, rows: int | None = None) -> Non
 
     def streamed_scores() -> list[float | None]:
         records = [msgspec.convert(s, ScoreRecord) for s in list(listener.scores)]
-        return row_scores(times, records, period_ms=spec.period_ms, stride=spec.stride)
+        return in_force(times, records, period_ms=spec.period_ms, stride=spec.stride)
 
     wait_for(lambda: streamed_scores() == scores[:rows], "the scores of the replay")
     due = {i: e for i, e in events.items() if e["time_ms"] <= times[-1]}

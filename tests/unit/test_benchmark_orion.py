@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="the cloud half is not installed")
 
-from offbeat_train.benchmark.orion import spans
+from offbeat_train.benchmark.orion import errors_of, spans
 
 
 def signal(**peaks: float) -> np.ndarray:
@@ -42,3 +42,22 @@ def test_edges_of_the_signal_cut_the_padding() -> None:
 def test_a_signal_without_change_has_no_anomaly() -> None:
     assert spans(np.zeros(500)).tolist() == []
     assert spans(np.ones(10)).tolist() == []
+
+
+def test_errors_are_a_mean_around_each_row_between_one_and_four() -> None:
+    scores = np.zeros(900)
+    scores[450] = 9.0
+    errors = errors_of(scores)
+    assert np.flatnonzero(errors > 1.0).tolist() == list(range(446, 455))  # nine rows
+    assert errors.min() == 1.0
+    assert errors[450] == 4.0
+
+
+def test_the_first_hundredth_does_not_count() -> None:
+    scores = np.zeros(900)
+    scores[[2, 450]] = 9.0
+    assert errors_of(scores)[:9].tolist() == [1.0] * 9
+
+
+def test_scores_without_change_have_no_errors() -> None:
+    assert errors_of(np.full(50, 3.0)).tolist() == [1.0] * 50

@@ -1,7 +1,8 @@
 """Replay recorded history through the daemon's own code, to see what would have fired.
 
-A score for every input row (1.0 is the threshold; empty while warming up),
-the alerts that would have been published, and how many that is a week.
+A score for every input row (1.0 is the threshold; empty while warming up) and
+the one that was in force when it came, the alerts that would have been
+published, and how many that is a week.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from offbeat_edge.control import decode_log, elders_first
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import BundleError, StoreError
 from offbeat_edge.model import open_model
-from offbeat_edge.replay import batches, row_scores, samples
+from offbeat_edge.replay import batches, in_force, judged, samples
 from offbeat_edge.schema import iso
 from offbeat_train.argument_types import rates
 from offbeat_train.errors import HistoryError
@@ -223,28 +224,38 @@ def _runnable(model: Model, path: Path) -> Model:
     return model
 
 
-def _rows(
-    history: History, replayed: Replayed, model: Model
-) -> Iterator[tuple[int, str, float | None] | None]:
-    """For each input row: time, asset, score; None for a row that was left out."""
-    spec = model.manifest.model
-    names = history.asset_names
-    columns = {
-        name: row_scores(
-            history.assets[name].times_ms,
-            replayed.scores[name],
-            period_ms=spec.period_ms,
-            stride=spec.stride,
+class _Scored(NamedTuple):
+    """One asset's rows, in order of time."""
+
+    times_ms: list[int]
+    judged: list[float | None]
+    in_force: list[float | None]
+
+    @classmethod
+    def of(cls, times_ms: Ints, scores: list[ScoreRecord], model: Model) -> _Scored:
+        spec, rows = model.manifest.model, model.manifest.detector.rows
+        return cls(
+            times_ms.tolist(),
+            judged(times_ms, scores, period_ms=spec.period_ms, stride=spec.stride, rows=rows),
+            in_force(times_ms, scores, period_ms=spec.period_ms, stride=spec.stride),
         )
-        for name in names
-    }
-    times: dict[str, Ints] = {name: history.assets[name].times_ms for name in names}
+
+
+def _rows(history: History, replayed: Replayed, model: Model) -> Iterator[tuple[str, list[str]]]:
+    """For each input row: asset, and its cells; an asset of "" for a row that was left out."""
+    names = history.asset_names
+    scored = [
+        _Scored.of(history.assets[name].times_ms, replayed.scores[name], model) for name in names
+    ]
     for asset, record in zip(history.row_asset.tolist(), history.row_record.tolist(), strict=True):
         if asset < 0:
-            yield None
+            yield "", ["", "", ""]
             continue
-        name = names[asset]
-        yield int(times[name][record]), name, columns[name][record]
+        of = scored[asset]
+        told = (of.judged[record], of.in_force[record])
+        yield names[asset], [
+            iso(of.times_ms[record]), *("" if score is None else repr(score) for score in told),
+        ]  # fmt: skip
 
 
 def _write_scores(
@@ -254,14 +265,9 @@ def _write_scores(
     with ExitStack() as stack:
         file = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
         writer = csv.writer(file)
-        writer.writerow(["time", "score", *(["asset"] if several else [])])
-        for row in _rows(history, replayed, model):
-            if row is None:
-                writer.writerow(["", "", *([""] if several else [])])
-                continue
-            time_ms, name, score = row
-            told = "" if score is None else repr(score)
-            writer.writerow([iso(time_ms), told, *([asset or name] if several else [])])
+        writer.writerow(["time", "score", "in_force", *(["asset"] if several else [])])
+        for name, cells in _rows(history, replayed, model):
+            writer.writerow([*cells, *([name and (asset or name)] if several else [])])
 
 
 def _summary(history: History, replayed: Replayed, model: Model) -> None:

@@ -6,6 +6,8 @@ the same held-out windows by the same rule.  The float model shares the
 integer model's calibration, so that only the integers differ.
 
 ``offbeat``     the integer model, as ``fit`` ships it
+``online``      the same, each row under the score that was in force when it came;
+                the others' rows are ranked in hindsight, as published methods do
 ``float``       the same network before it became integers
 ``pca``         windowed PCA
 ``untrained``   the network before training: its linear path alone, for what
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-NAMES = ("offbeat", "float", "pca", "untrained", "zero", "forest", "always", "random")
+NAMES = ("offbeat", "online", "float", "pca", "untrained", "zero", "forest", "always", "random")
 AFTERWARDS = {"offbeat-orion": "offbeat", "pca-orion": "pca"}  # whose scores they are
 
 

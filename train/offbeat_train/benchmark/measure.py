@@ -22,7 +22,7 @@ from offbeat_edge import bundle as bundles
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.model import open_model
-from offbeat_edge.replay import row_scores
+from offbeat_edge.replay import in_force, judged
 from offbeat_train import package
 from offbeat_train.benchmark import contenders, metrics, numenta, orion
 from offbeat_train.benchmark.metrics import Counts
@@ -77,7 +77,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 class Trace(NamedTuple):
     """What one contender said of a stream: scores (N,), alerts and when they were told."""
 
-    scores: Floats
+    scores: Floats  # in hindsight: of all windows that judge a row
     alerts: Ints  # (A, 2) first and last row
     told: Ints  # (A,)
     sensor_faults: int = 0
@@ -121,27 +121,34 @@ def _traces(series: Series, setting: Setting) -> dict[str, Trace]:
         shipped = open_model(bundles.load(path), config_digest="")
     if shipped.degraded is not None:
         raise OffbeatError(shipped.degraded)
-    return {
+    found = {
         name: _replay(series, model)
         for name, model in contenders.models(fitted, shipped.manifest, shipped).items()
     }
+    both = dict(zip(("offbeat", "online"), found["offbeat"], strict=True))
+    return both | {name: hindsight for name, (hindsight, _) in found.items()}
 
 
-def _replay(series: Series, model: Model) -> Trace:
-    """Send the stream through the device's engine; everything by row of the file."""
+def _replay(series: Series, model: Model) -> tuple[Trace, Trace]:
+    """Send the stream through the device's engine: rows in hindsight, and as they were told."""
     engine = Engine(site=SITE, gateway=GATEWAY, route=lambda _: model, contributions=0)
     recording = series.recording()
     replayed = replay_history(engine, recording)
-    spec = model.manifest.model
-    sorted_ms = recording.assets[ASSET].times_ms
-    in_force = row_scores(
-        sorted_ms, replayed.scores[ASSET], period_ms=spec.period_ms, stride=spec.stride
-    )
-    scores = np.array([0.0 if score is None else score for score in in_force])
     anomalies = [event for event in replayed.events if event.kind == "anomaly"]
     faults = sum(e.kind == "sensor_fault" and e.type == "new" for e in replayed.events)
-    alerts, told = _rows_of(anomalies, sorted_ms)
-    return Trace(scores[recording.row_record], alerts, told, faults)
+    times_ms, windows = recording.assets[ASSET].times_ms, replayed.scores[ASSET]
+    alerts, told = _rows_of(anomalies, times_ms)
+    spec, rows = model.manifest.model, model.manifest.detector.rows
+    grid = {"period_ms": spec.period_ms, "stride": spec.stride}
+
+    def trace(scores: list[float | None]) -> Trace:
+        known = np.array([0.0 if score is None else score for score in scores])
+        return Trace(known[recording.row_record], alerts, told, faults)
+
+    return (
+        trace(judged(times_ms, windows, rows=rows, **grid)),
+        trace(in_force(times_ms, windows, **grid)),
+    )
 
 
 def _rows_of(events: list[AlertEvent], times_ms: Ints) -> tuple[Ints, Ints]:
@@ -181,7 +188,7 @@ def _plain(series: Series, setting: Setting) -> dict[str, Trace]:
 def _afterwards(trace: Trace) -> Trace:
     """Judge scores by Orion's rule; nothing is told before the signal has ended."""
     rows = len(trace.scores)
-    spans = orion.spans(trace.scores)
+    spans = orion.spans(orion.errors_of(trace.scores))
     flags = np.zeros(rows)
     for first, last in spans.tolist():
         flags[first : last + 1] = 2.0

@@ -1,11 +1,14 @@
 """Orion's label-free threshold, for a row that is like for like with its figures.
 
 Rules: it looks at the errors of the whole test signal, so no device could
-do it, and nothing of ours does; after Hundman et al. (2018) with the settings
-of Orion's AER pipeline: in stretches of a third of the signal, a tenth of a
-stretch apart, what lies four standard deviations above the mean is an
-anomaly with fifty rows to either side; of these, ordered by their peaks, those
-go that do not stand out by a tenth from the next lower one; what meets is one.
+do it, and nothing of ours does; after Hundman et al. (2018) with the steps and
+settings of Orion's AER pipeline.  `errors_of`: errors become a mean around each
+row, over a hundredth of the signal, whose first hundredth does not count, and are
+laid between 1 and 2; AER multiplies two such errors, here it is one by itself.
+`spans`: in stretches of a third of the signal, a tenth of a stretch apart, what
+lies four standard deviations above the mean is an anomaly with fifty rows to
+either side; of these, ordered by their peaks, those go that do not stand out by a
+tenth from the next lower one; what meets is one.
 
 >>> errors = np.ones(300)
 >>> errors[100] = 50.0
@@ -18,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from offbeat_train.benchmark.metrics import runs
 
@@ -28,11 +32,23 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
+AROUND = 0.01  # of the signal that errors are averaged over ...
+AROUND_MOST = 200  # ... rows
 STRETCH = 0.33  # of the signal
 STEP = 0.1  # of a stretch
 DEVIATIONS = 4.0  # above the mean
 PADDING = 50  # rows to either side
 STANDS_OUT = 0.1  # of its peak
+
+
+def errors_of(scores: Floats) -> Floats:
+    """Give Orion's errors, (N,) in 1 to 4, of ``scores`` (N,)."""
+    size = max(1, min(int(AROUND * len(scores)), AROUND_MOST))
+    around = pd.Series(scores).rolling(size, center=True, min_periods=max(1, size // 2))
+    errors = around.mean().to_numpy(dtype=np.float64, copy=True)
+    errors[: int(AROUND * len(scores))] = errors.min()
+    reach = float(np.ptp(errors)) or 1.0
+    return np.asarray(np.square(1.0 + (errors - errors.min()) / reach), dtype=np.float64)
 
 
 def spans(errors: Floats) -> Ints:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from offbeat_train.benchmark.pool import Spread
 
 NAMES = {
-    "offbeat": "offbeat, int8", "float": "offbeat, float", "pca": "windowed PCA",
+    "offbeat": "offbeat, int8", "online": "the same, as told", "float": "offbeat, float",
+    "pca": "windowed PCA",
     "untrained": "LSTM untrained", "zero": "reconstruction of zero",
     "forest": "isolation forest", "always": "always on", "random": "a coin for each row",
 }  # fmt: skip
@@ -36,8 +37,10 @@ COLUMNS = {
     "nab_score": "NAB",
 }  # fmt: skip
 NOTES = (
-    "F1, FAR and MAR count rows in alarm; Fc1, overlap F1, events, false alarms and delays count",
-    "alerts as the device sends them. An endless alarm has an overlap F1 near 1: look at its Fc1.",
+    "F1, FAR, MAR, VUS-PR, AUC-PR and UCR judge rows, each by all windows that look at it; 'as",
+    "told' by the last score that the device had told when it came. Fc1, overlap F1, events, false",
+    "alarms and delays count alerts as the device sends them, and NAB when it sends them.",
+    "An endless alarm has an overlap F1 near 1: look at its Fc1.",
 )
 UNTIMED = ("smap", "msl", "ucr", "tsb-ad")
 UNTIMED_NOTE = "The rows have no times: hours and seconds take each for a second."
