@@ -18,7 +18,7 @@ from offbeat_edge.errors import ModelError, RuntimeUnavailable
 from offbeat_edge.golden import Golden
 from offbeat_edge.interpreter import Interpreter
 from offbeat_edge.schema import ModelRef
-from offbeat_edge.scorer import Scorer
+from offbeat_edge.scorer import Scorer, apart
 from offbeat_edge.sensorcheck import SensorRules
 from offbeat_edge.window import scale
 
@@ -173,6 +173,24 @@ class Model:
             return None
         expected = found.expected * self._spread + center.reshape(-1)
         return Explained(found.shares.tolist(), expected.tolist())
+
+    def without(self, window: Floats, faulty: Iterable[str], fits: Fits | None = None) -> float:
+        """Score one ``window`` (T, F) as if the sensors that are ``faulty`` said what others do.
+
+        Dearer than a score; see `blame`.  Plain statistics leave out what is theirs.
+        """
+        fits = fits or self.fits
+        columns = np.array([self.index[name] for name in faulty], dtype=np.intp)
+        if self.interpreter is not None:
+            scaled = scale(window[None], self._center_of(fits), self._spread)[0]
+            try:
+                left = self._scorer.without(scaled, columns, self.interpreter.reconstruct)
+            except ModelError:
+                pass  # as in `explain`
+            else:
+                return left if fits is None else left / float(fits.factor[0])
+        plain = scale(window[None], self._center, self._spread)
+        return apart(self._fallback.score(plain), columns)
 
     def _center_of(self, fits: Fits | None) -> Floats:
         """Return the levels that windows are scaled by."""

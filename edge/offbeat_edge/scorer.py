@@ -88,13 +88,25 @@ class Scorer:
             return plain
         order = sorted(self._scored, key=lambda column: (-plain.shares[column], column))
         suspects = np.array(order[: blame.SUSPECTS])
-        windows, recons = blame.drawn(window, recon, suspects, reconstruct)
+        windows, recons = blame.each_out(window, recon, suspects, reconstruct)
         parts = blame.parts(scores.raw, self._detector.score(windows, recons).raw)
         if not parts.any():
             return plain
         expected = recon[-1].copy()
         expected[suspects] = recons[np.arange(len(suspects)), -1, suspects]
         return Blamed(shares_of(parts[None], suspects, len(expected))[0], expected)
+
+    def without(self, window: Floats, columns: NDArray[np.intp], reconstruct: Reconstruct) -> float:
+        """Score one ``window``, (T, F) scaled, as if its ``columns`` were as the others say."""
+        left = float(self._detector.score(*blame.all_out(window, columns, reconstruct)).score[0])
+        if self._shapes is None:
+            return left
+        return max(left, apart(self._shapes.score(window[None]), columns))
+
+
+def apart(scores: Scores, columns: NDArray[np.intp]) -> float:
+    """Score one window without ``columns``, where each sensor adds its own to the square."""
+    return float(scores.score[0] * np.sqrt(max(0.0, 1.0 - scores.shares[0, columns].sum())))
 
 
 def louder(a: Scores, b: Scores) -> Scores:

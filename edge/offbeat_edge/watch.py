@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from offbeat_edge.window import Floats
 
 FAULT_SCORE = 2.0  # what a faulty or silent sensor weighs in the alert machine
-EXPLAINED_SHARE = 0.5
+# How much more a score must be when a faulty sensor is as the model guesses: drawn
+# anew, healthy windows of unseen machines reached 1.4.
+GUESSED = 1.5
 NAMES_SHOWN = 8  # of sensors, in a refusal
 SILENT_RULE = AlertRule()
 STALE_SILENCES = 3  # times the usual silence is worth an alert
@@ -84,6 +86,7 @@ class Watch:
         self.ring = Ring(window=spec.window, sensors=len(model.names))
         self.check = SensorCheck(model.checks)
         self.faults: dict[str, str] = {}
+        self.faults_told: set[str] = set()  # in the alert that is open, or was hushed
         self.settled_ms: int | None = None  # event time of the last row that was settled
         self.scored_ms: int | None = None
         self.score: float | None = None
@@ -162,10 +165,10 @@ class Watch:
                 threshold=threshold,
             )
         )
-        effective = 0.0 if self._excused(verdict) else score
-        moment = Moment(time_ms, effective, due.window, threshold)
+        own = self._machines(score, threshold, due)
+        moment = Moment(time_ms, own, due.window, threshold)
         was_open = self.book.open_alert("anomaly")
-        self._advance("anomaly", moment, lambda: self._anomaly_told(score, verdict, due), out)
+        self._advance("anomaly", moment, lambda: self._anomaly_told(own, verdict, due), out)
         if "anomaly" not in self.book.resting:
             opened = was_open is None and self.book.open_alert("anomaly") is not None
             spec = self.model.manifest.model
@@ -201,18 +204,23 @@ class Watch:
 
     def _settle_faults(self, row: Row, time_ms: int, out: Outputs) -> None:
         before, self.faults = self.faults, self.check.advance(row)
-        was_open = self.book.open_alert("sensor_fault") is not None
         life = self.book.lives["sensor_fault"]
-        if not self.faults and not was_open and life.hushed_ms is None:
-            return
-        if life.hushed_ms is not None and set(self.faults) - set(before):
+        was_open = life.start_ms is not None
+        if not was_open and life.hushed_ms is None:
+            if self.faults_told:
+                self.faults_told = set()
+            if not self.faults:  # as nearly always
+                return
+        fresh = set(self.faults) - self.faults_told
+        if life.hushed_ms is not None and fresh:
             alert.lift(life)  # what people judged was another sensor
         moment = Moment(time_ms, FAULT_SCORE if self.faults else 0.0)
         readings = {name: self._reading(row, name) for name in self.faults or before}
         told = telling.of_fault(self.asset, self.faults, readings)
         self._advance("sensor_fault", moment, lambda: told, out)
-        if was_open and set(self.faults) - set(before):
+        if was_open and fresh:
             self.book.update("sensor_fault", moment, told, out.events)
+        self.faults_told |= fresh
 
     def _anomaly_told(self, score: float, verdict: Verdict, due: Due) -> Told:
         clear = self._explain(verdict, due) if self.named else verdict
@@ -232,10 +240,13 @@ class Watch:
         value = row.values[self.model.index[name]]
         return value if value == value else None  # noqa: PLR0124 - NaN has no JSON
 
-    def _excused(self, verdict: Verdict) -> bool:
-        """Tell whether faulty sensors account for most of a score."""
+    def _machines(self, score: float, threshold: float, due: Due) -> float:
+        """Return what of a score is the machine's: what is left of it without faulty sensors."""
         guilty = self.check.guilty()
-        return sum(verdict.shares[self.model.index[n]] for n in guilty) >= EXPLAINED_SHARE
+        if not guilty or due.window is None or score < self._rules["anomaly"].clear_ratio:
+            return score
+        left = self.model.without(due.window, guilty, fits_of([self.adapter]))
+        return min(score, left / threshold / GUESSED)
 
     # -- silence
 
@@ -441,6 +452,7 @@ class Watch:
             observed=self.observed,
             adaptation=None if self.adapter is None else self.adapter.state,
             followed=None if self.follower is None else self.follower.state,
+            faults_told=sorted(self.faults_told),
         )
 
     def load(self, state: WatchState) -> None:
@@ -467,6 +479,8 @@ class Watch:
         self.ring.load(state.ring)
         self.check.restore(state.check)
         self.faults = state.faults
+        told = state.faults if state.faults_told is None else state.faults_told
+        self.faults_told = set(told)
         self.scored_ms, self.score = state.scored_ms, state.score
         self.observed = state.observed
         if self.adapter is not None and state.adaptation is not None:

@@ -41,3 +41,4 @@ class WatchState(msgspec.Struct):
     adaptation: AdapterState | None = None
     pace: Pace = msgspec.field(default_factory=Pace)
     followed: Followed | None = None
+    faults_told: list[str] | None = None  # None: of an earlier release

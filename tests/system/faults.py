@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from rig import Mosquitto
 
 LATENESS_S = 3
-SETTLED_MS = 20_000  # of event time after a loss of state: a window, the lateness, the holds
+# Of event time after a loss of state: a window, the lateness, the holds (20 s), and
+# the nine stretches of 4 s that the tiny bundle's threshold remembers.
+SETTLED_MS = 60_000
 CHUNK = (20, 70)  # readings between two faults
 BREATH_S = (0.0, 0.5)  # between a chunk and the fault that meets it
 
@@ -144,8 +146,14 @@ class Run:
         deadline = time.monotonic() + patience_s
         while {e.id for e in sure} - self.tap.published and time.monotonic() < deadline:
             time.sleep(0.1)
-        missing = {e.id for e in sure} - self.tap.published
-        return f"{len(missing)} missing of {len(sure)}" if missing else ""
+        missing = [e for e in sure if e.id not in self.tap.published]
+        if not missing:
+            return ""
+        which = ", ".join(f"{e.kind} {e.type} {e.id} from {e.start}" for e in missing[:4])
+        of = {e.alert for e in missing}
+        told = sorted(i for i in self.tap.published if i.partition("/")[0] in of)
+        lost = max(self.lost_ms) - START_MS
+        return f"{len(missing)} missing of {len(sure)}: {which}; told {told}; lost at {lost} ms"
 
     def _settled(self, got: Collection[str], want: set[str], patience_s: float) -> str:
         deadline = time.monotonic() + patience_s

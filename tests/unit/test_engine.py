@@ -15,7 +15,7 @@ from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
 from offbeat_edge.refusal import DropReason
 from offbeat_edge.replay import in_force, judged, play, samples
-from offbeat_edge.schema import AlertEvent, Sample, ScoreRecord, iso
+from offbeat_edge.schema import AlertEvent, AlertRule, Sample, ScoreRecord, iso
 
 if TYPE_CHECKING:
     from offbeat_edge.manifest import Manifest
@@ -123,6 +123,24 @@ def test_a_missing_sensor_is_said_and_recovers(model: Model) -> None:
     ]
     assert "missing" in out.events[0].message
     assert [s.state for s in out.states] == ["warming", "ok", "sensor_fault", "warming", "ok"]
+
+
+def test_a_fault_that_flickers_is_told_once_and_another_sensor_beside_it(
+    manifest: Manifest,
+) -> None:
+    patient = msgspec.structs.replace(manifest, alert=AlertRule(clear_ms=10_000))
+    model = Model(manifest=patient, digest="d" * 64, config_digest="c", interpreter=None)
+    both = [(-99.0, 20.0 + 0.1 * k) for k in range(4)] + [(10.0, 20.3)]
+    rows = both * 4 + [(10.0, -99.0 - k) for k in range(5)] + [(10.0, 20.0 + k) for k in range(15)]
+    stream = [sample(k, flow, heat) for k, (flow, heat) in enumerate(rows)]
+    for cut in (0, 7, 22, 40):  # a restart in between tells nothing twice
+        first, second = engine_for(model), engine_for(model)
+        events = first.feed(stream[:cut]).events
+        second.restore(first.snapshot())
+        events += second.feed(stream[cut:]).events
+        told = [(e.type, e.message) for e in events if e.kind == "sensor_fault"]
+        assert [kind for kind, _ in told] == ["new", "update", "end"]
+        assert "heat" in told[1][1]
 
 
 def test_a_hole_in_the_whole_asset_is_no_sensor_fault(model: Model) -> None:
