@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+ALONE = 0.5  # of the squared score, at least, a sensor must account for to be named by itself
+
+
 class Rules(Protocol):
     """What a manifest, or a calibration, says of scoring."""
 
@@ -73,8 +76,9 @@ class Scorer:
     def blame(self, window: Floats, recon: Floats, reconstruct: Reconstruct) -> Blamed:
         """Say from which sensors one score comes, by what is left of it without each.
 
-        Where a shape is louder, which each sensor draws by itself, or nothing
-        vanishes, that is what `score` and ``recon`` say.
+        Where a shape is louder, which each sensor draws by itself, or no sensor
+        alone accounts for half of the square, as where two are faulty, that is
+        what `score` and ``recon`` say.
 
         Parameters
         ----------
@@ -89,8 +93,9 @@ class Scorer:
         order = sorted(self._scored, key=lambda column: (-plain.shares[column], column))
         suspects = np.array(order[: blame.SUSPECTS])
         windows, recons = blame.each_out(window, recon, suspects, reconstruct)
-        parts = blame.parts(scores.raw, self._detector.score(windows, recons).raw)
-        if not parts.any():
+        left = self._detector.score(windows, recons).raw
+        parts = blame.parts(scores.raw, left)
+        if not parts.any() or left.min() ** 2 > ALONE * scores.raw[0] ** 2:
             return plain
         expected = recon[-1].copy()
         expected[suspects] = recons[np.arange(len(suspects)), -1, suspects]

@@ -127,6 +127,15 @@ def test_shares_sum_to_one_and_unscored_sensors_have_none(seed: int, count: int,
     assert not found[count:].any()
 
 
+def test_where_several_are_faulty_none_is_taken_for_the_only_one() -> None:
+    """Without any one of them the rest is as loud: what the residuals say stands."""
+    window = np.zeros((STEPS, 6))
+    window[:, [1, 2, 3, 4]] = 6.0, -6.0, 5.0, -5.0
+    found, plain = blamed(scorer(6), Together((1.0,) * 6), window)
+    assert found.tolist() == plain.tolist()
+    assert set(np.argsort(-found)[:4].tolist()) == {1, 2, 3, 4}
+
+
 def test_of_many_sensors_only_the_likeliest_are_tried() -> None:
     model = Together((1.0,) * 40)
     window = np.zeros((STEPS, 40))

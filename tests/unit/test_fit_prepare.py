@@ -56,6 +56,29 @@ def test_a_slow_sensor_is_held_between_its_reports() -> None:
     assert [sensor.cadence_ms for sensor in result.sensors] == [1000, 1000, 10_000]
 
 
+def irregular(mean_s: float, *, rows: int = 6000) -> History:
+    """Reports 5 s apart and, more often than not, later: by ``mean_s`` on average."""
+    late = np.random.default_rng(0).exponential(mean_s, rows)
+    return history(beat(rows), times_ms=START_MS + np.cumsum((5.0 + late) * 1000).astype(int))
+
+
+def test_a_reading_stands_for_as_long_as_reports_are_late_now_and_then() -> None:
+    """At three median intervals, 60 s, a fifth of these rows would be all that is left."""
+    result = prepared(irregular(20.0))
+    assert 15_000 < result.plan.period_ms < 22_000
+    assert 80_000 < result.plan.hold_ms < 110_000
+    assert len(result.rows) > 5_000
+    assert result.warnings == ()
+
+
+def test_what_is_lost_to_holes_is_told() -> None:
+    values = beat(6000)
+    times_ms = START_MS + np.cumsum(np.where(np.isin(np.arange(6000) % 200, (0, 80)), 20_000, 1000))
+    assert prepared(history(values)).warnings == ()
+    (told,) = prepared(history(values, times_ms=times_ms), window=100).warnings
+    assert "of the rows are in stretches of a window" in told
+
+
 def test_two_rates_give_one_of_them_and_nothing_between() -> None:
     values = beat(1000, width=2)
     values[np.arange(1000) % 10 != 0, 1] = np.nan

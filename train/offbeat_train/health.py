@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
+LATE = 0.99  # of a sensor's intervals are no longer than what counts as late
 GAP_PERIODS = 5  # a silence of more than this many usual intervals is a gap
 SENTINELS = (-1.0, 999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0,
              32767.0, -32768.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0)  # fmt: skip
@@ -44,6 +45,7 @@ class SensorHealth:
     count: int  # finite readings
     missing_share: float
     cadence_ms: int | None  # median interval between readings
+    late_ms: int | None  # interval that all but one of a hundred keep
     low: float  # smallest and largest reading, sentinels left out
     high: float
     middle: float  # median
@@ -170,20 +172,23 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
     total = sum(len(times) for times, _ in parts)
     if not values.size:
         return SensorHealth(
-            name=name, count=0, missing_share=1.0, cadence_ms=None, low=0.0, high=0.0, middle=0.0,
-            spread=0.0, distinct=0, rises=False, flat_share=0.0, longest_flat=0, sentinels=(),
+            name=name, count=0, missing_share=1.0, cadence_ms=None, late_ms=None, low=0.0,
+            high=0.0, middle=0.0, spread=0.0, distinct=0, rises=False, flat_share=0.0,
+            longest_flat=0, sentinels=(),
         )  # fmt: skip
     sample = values[:: max(1, len(values) // QUANTILE_ROWS)]
     sentinels = _sentinels(values, sample)
     usual = values[~sentinel_mask(values, sentinels)] if sentinels else values
     quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
+    cadence, late = _intervals([times for times, _ in known])
     rises = all(bool((np.diff(part) >= 0).all()) for _, part in known)
     flat, longest = _flatness([v for _, v in known])
     return SensorHealth(
         name=name,
         count=len(values),
         missing_share=1.0 - len(values) / max(1, total),
-        cadence_ms=_cadence([times for times, _ in known]),
+        cadence_ms=cadence,
+        late_ms=late,
         low=float(usual.min()),
         high=float(usual.max()),
         middle=middle,
@@ -196,10 +201,14 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
     )
 
 
-def _cadence(times: list[Ints]) -> int | None:
+def _intervals(times: list[Ints]) -> tuple[int | None, int | None]:
+    """Return the median interval between readings, and that which `LATE` of them keep, ms."""
     steps = [np.diff(part) for part in times]
     moving = np.concatenate([part[part > 0] for part in steps]) if steps else np.zeros(0)
-    return max(1, round(float(np.median(moving)))) if moving.size else None
+    if not moving.size:
+        return None, None
+    usual, late = np.quantile(moving, (0.5, LATE))
+    return max(1, round(float(usual))), max(1, round(float(late)))
 
 
 def _distinct(values: Floats) -> int:

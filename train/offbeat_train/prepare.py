@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 ROWS_PER_STEP = 12  # complete grid rows needed for each step of the window
-HOLD_CADENCES = 3  # a sensor may miss two reports in a row
+HOLD_CADENCES = 3  # a sensor may miss two reports in a row ...
+HOLD_MOST = 8  # ... and be as late as it is now and then, but not without end
 NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15_000, 20_000,
            30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
            7_200_000, 14_400_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000)  # fmt: skip
 NICE_TOLERANCE = 0.05  # relative; clocks jitter
 PIECE = 500_000  # rows handled at a time; a longer stretch is cut there
 LARGEST = 1e30  # of a sensor's values: its square, summed, must fit float64
+USED_SHARE = 0.75  # of the grid; less is warned about
 INCOMPLETE_SHARE = 0.5  # of grid rows; more is worth a warning
 
 
@@ -94,7 +96,7 @@ def prepare(
     usable, warnings = _usable(health)
     columns = [history.sensors.index(sensor.name) for sensor in usable]
     period = period_ms or choose_period(usable)
-    hold = HOLD_CADENCES * max(period, *(sensor.cadence_ms or period for sensor in usable))
+    hold = choose_hold(usable, period)
     grids = _Grids(period=period, hold=hold, sensors=usable)
     for name, recording in history.assets.items():
         grids.add(name, recording, columns)
@@ -102,6 +104,7 @@ def prepare(
     complete = grids.complete(chosen)
     if complete < ROWS_PER_STEP * chosen:
         raise _too_little(grids, chosen, complete)
+    warnings += grids.warnings(chosen, complete)
     rows = grids.rows(at_least=chosen)
     center, spread = scaling(rows.values, usable)
     plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
@@ -109,7 +112,7 @@ def prepare(
     return Prepared(
         plan=plan, sensors=sensor_specs(usable, center, spread, period_ms=period, window=chosen),
         rows=_scaled(rows.values, center, spread), run=rows.run, place=rows.place,
-        times_ms=rows.times_ms, warnings=(*warnings, *grids.warnings()),
+        times_ms=rows.times_ms, warnings=tuple(warnings),
     )  # fmt: skip
 
 
@@ -132,6 +135,16 @@ def choose_period(sensors: tuple[SensorHealth, ...]) -> int:
     middle = float(statistics.median_low(cadences))
     near = min(NICE_MS, key=lambda nice: abs(nice / middle - 1.0))
     return near if abs(near / middle - 1.0) <= NICE_TOLERANCE else max(1, round(middle))
+
+
+def choose_hold(sensors: tuple[SensorHealth, ...], period_ms: int) -> int:
+    """Choose for how long a reading stands (ms): as long as that sensor is late now and then.
+
+    Where reports come at even intervals that is `HOLD_CADENCES` of them.
+    """
+    usual = max(period_ms, *(sensor.cadence_ms or period_ms for sensor in sensors))
+    late = max(sensor.late_ms or period_ms for sensor in sensors)
+    return min(max(HOLD_CADENCES * usual, late), HOLD_MOST * usual)
 
 
 def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
@@ -239,13 +252,23 @@ class _Grids:
         self.runs = []  # the rows live once
         return rows
 
-    def warnings(self) -> list[str]:
+    def warnings(self, window: int, used: int) -> list[str]:
+        """Say what is lost of the grid, where ``used`` rows are in stretches of a ``window``."""
+        found = []
         complete = 1.0 - float(self.absent.max()) / max(1, self.steps)
-        if complete >= INCOMPLETE_SHARE:
-            return []
-        worst = self.sensors[int(self.absent.argmax())].name
-        told = f"only {complete:.0%} of the grid has a value of {worst!r}; other rows are not used"
-        return [f"{told} (leave the sensor out with --sensors to use them)"]
+        if complete < INCOMPLETE_SHARE:
+            worst = self.sensors[int(self.absent.argmax())].name
+            found.append(
+                f"only {complete:.0%} of the grid has a value of {worst!r}; other rows are not "
+                "used (leave the sensor out with --sensors to use them)"
+            )
+        if used < USED_SHARE * self.steps:
+            found.append(
+                f"only {used / self.steps:.0%} of the rows are in stretches of a window "
+                f"({window} rows) without a missing value; a device has no score for the others "
+                "(a longer --period bridges more)"
+            )
+        return found
 
 
 def _head(parts: list[Floats], count: int) -> Floats:
