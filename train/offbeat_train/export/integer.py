@@ -47,6 +47,7 @@ CORRECTION_MARGIN = 1.5
 COMPONENT_MARGIN = 1.5  # what a component is beyond that, the device adds
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
+WORTH_IT = 0.8  # of the rounding errors that square roots leave; else they are taken
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 WIDEST = 4  # parts of one SPLIT or CONCATENATION; delegates leave wider ones to the interpreter
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
@@ -122,11 +123,9 @@ class _Builder:
         self, window: _Value, inward: Dense, outward: Dense, ranges: Ranges, limit: float
     ) -> tuple[_Value, _Value]:
         """Add the linear path; returns what it says, in units of ``limit``, and its components."""
-        # Half of a component's size goes into the weights on its way back: small components keep
-        # their bits, the large ones do not take all.  The usual reach of the largest is 1.
-        balance = np.sqrt(np.maximum(ranges.components, SMALLEST)).astype(np.float32)
-        balance *= balance.max() * COMPONENT_MARGIN
         outward = _in_units(outward, limit)
+        read = np.tile(self.judged, self.spec.window)
+        balance = balanced(inward.kernel, outward.kernel, ranges.components, read)
         there, back = inward.kernel / balance, outward.kernel * balance[:, None]
         self._note_path(there, back)
         components = self._product(window, there, None, self._new(self.spec.rank, 1.0))
@@ -276,6 +275,40 @@ class _Builder:
     def _add(self, a: _Value, b: _Value, out: _Value) -> _Value:
         self.graph.op("ADD", [a.tensor, b.tensor], [out.tensor], schema.AddOptionsT())
         return out
+
+
+def balanced(there: Floats, back: Floats, reach: Floats, read: NDArray[np.bool_]) -> Floats:
+    """Choose what of each component's ``reach``, (rank,), goes into the weights on its way back.
+
+    The rest goes into those on its way ``there``: small components keep their
+    bits, the large ones do not take all.  Its square root, or its cube root where that
+    rounds a fifth less away of what is ``read``, (size,), as where one component is by
+    far the largest.  The usual reach of the largest becomes 1.
+    """
+    sizes = np.maximum(reach, SMALLEST).astype(np.float32)
+    roots = [
+        root * (sizes / root).max() * COMPONENT_MARGIN for root in (np.sqrt(sizes), np.cbrt(sizes))
+    ]
+    errors = [_rounded_away(there, back, sizes, balance, read) for balance in roots]
+    return roots[1] if errors[1] < WORTH_IT * errors[0] else roots[0]
+
+
+def _rounded_away(
+    there: Floats, back: Floats, sizes: Floats, balance: Floats, read: NDArray[np.bool_]
+) -> float:
+    """Root mean square of what 8 bits take from what is read, where components are ``sizes``.
+
+    Of the weights there, what that makes of the components; of the components; of the weights back.
+    """
+    inward, outward = there / balance, back * balance[:, None]
+    lost_there, lost_back = (
+        kernel - data.astype(np.float32) * scale
+        for kernel, (data, scale) in ((kernel, quantized(kernel)) for kernel in (inward, outward))
+    )
+    components = np.square(sizes[:, None] * (there.T @ lost_there)).sum(axis=0)
+    components += 1.0 / (12.0 * INT8**2)
+    lost = components @ np.square(outward) + np.square(sizes / balance) @ np.square(lost_back)
+    return float(np.sqrt(lost[read].mean()))
 
 
 def _in_units(layer: Dense, unit: float) -> Dense:
