@@ -18,11 +18,16 @@ from offbeat_edge.interpreter import Interpreter  # noqa: E402
 from offbeat_train.export import export, op_names  # noqa: E402
 from offbeat_train.export.flatbuffer import Graph, schema  # noqa: E402
 from offbeat_train.export.fused import build_fused  # noqa: E402
+from offbeat_train.export.integer import balanced, quantized  # noqa: E402
 from offbeat_train.network import NetworkSpec, build, weights_of  # noqa: E402
 from offbeat_train.training import train  # noqa: E402
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
 
 STORED = Path(__file__).parent / "data" / "small_lstm.tflite"
 INTEGER_OPS = {
@@ -212,3 +217,42 @@ def store() -> None:
 
 if __name__ == "__main__":
     store()
+
+
+# ---------------------------------------------------------------- where 8 bits go
+
+
+def components(reach: list[float], *, size: int = 64) -> tuple[Floats, Floats]:
+    """Orthonormal directions, (size, rank), and what windows of such ``reach`` are along them."""
+    rng = np.random.default_rng(3)
+    ways, _ = np.linalg.qr(rng.normal(size=(size, len(reach))))
+    amounts = rng.uniform(-1.0, 1.0, size=(2000, len(reach))) * np.array(reach)
+    return ways.astype(np.float32), amounts.astype(np.float32)
+
+
+def rounded_away(ways: Floats, amounts: Floats, balance: Floats) -> float:
+    """Root mean square of what rounding weights and components takes from windows."""
+    inward, outward = (
+        data.astype(np.float32) * scale
+        for data, scale in map(quantized, (ways / balance, ways.T * balance[:, None]))
+    )
+    windows = amounts @ ways.T
+    inner = np.rint(windows @ inward * 127.0) / 127.0
+    return float(np.sqrt(np.square(inner @ outward - windows).mean()))
+
+
+@pytest.mark.parametrize(
+    ("reach", "root"), [([12.0] + [0.2] * 40, np.cbrt), ([3.0, 2.0, 1.5, 1.0], np.sqrt)]
+)
+def test_one_component_by_far_the_largest_does_not_take_the_others_bits(
+    reach: list[float], root: Callable[[Floats], Floats]
+) -> None:
+    ways, amounts = components(reach)
+    sizes = np.array(reach, np.float32)
+    found = balanced(ways, ways.T, sizes, np.ones(len(ways), dtype=bool))
+    wanted = root(sizes)
+    np.testing.assert_allclose(found / found[0], wanted / wanted[0], rtol=1e-5)
+    assert (sizes / found).max() == pytest.approx(1 / 1.5)
+    usual = np.sqrt(sizes) * np.sqrt(sizes).max() * np.float32(1.5)
+    ratio = rounded_away(ways, amounts, found) / rounded_away(ways, amounts, usual)
+    assert ratio < 0.9 if root is np.cbrt else ratio == pytest.approx(1.0)

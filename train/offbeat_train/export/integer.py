@@ -290,7 +290,8 @@ def balanced(there: Floats, back: Floats, reach: Floats, read: NDArray[np.bool_]
         root * (sizes / root).max() * COMPONENT_MARGIN for root in (np.sqrt(sizes), np.cbrt(sizes))
     ]
     errors = [_rounded_away(there, back, sizes, balance, read) for balance in roots]
-    return roots[1] if errors[1] < WORTH_IT * errors[0] else roots[0]
+    chosen: Floats = roots[1] if errors[1] < WORTH_IT * errors[0] else roots[0]
+    return chosen
 
 
 def _rounded_away(
