@@ -86,7 +86,7 @@ class Watch:
         self.ring = Ring(window=spec.window, sensors=len(model.names))
         self.check = SensorCheck(model.checks)
         self.faults: dict[str, str] = {}
-        self.faults_told: set[str] = set()  # in the alert that is open, or was hushed
+        self.faults_told: frozenset[str] = frozenset()  # in the alert that is open, or was hushed
         self.settled_ms: int | None = None  # event time of the last row that was settled
         self.scored_ms: int | None = None
         self.score: float | None = None
@@ -207,8 +207,7 @@ class Watch:
         life = self.book.lives["sensor_fault"]
         was_open = life.start_ms is not None
         if not was_open and life.hushed_ms is None:
-            if self.faults_told:
-                self.faults_told = set()
+            self.faults_told = frozenset()
             if not self.faults:  # as nearly always
                 return
         fresh = set(self.faults) - self.faults_told
@@ -480,7 +479,7 @@ class Watch:
         self.check.restore(state.check)
         self.faults = state.faults
         told = state.faults if state.faults_told is None else state.faults_told
-        self.faults_told = set(told)
+        self.faults_told = frozenset(told)
         self.scored_ms, self.score = state.scored_ms, state.score
         self.observed = state.observed
         if self.adapter is not None and state.adaptation is not None:
