@@ -1,14 +1,13 @@
 """Recorded history through the very code of the daemon.
 
-`play` feeds a recording to an `Engine` in batches.  Scores are of windows; of
-rows there are two: `in_force`, what the device had said by then, and `judged`,
-what is known of a row once all windows that look at it have been seen.
+`play` feeds a recording to an `Engine` in batches; `row_scores` maps the
+scores of windows back to the rows they came from.
 """
 
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from offbeat_edge.engine import Engine
+    from offbeat_edge.manifest import Manifest
     from offbeat_edge.outputs import Outputs
     from offbeat_edge.schema import ScoreRecord
     from offbeat_edge.window import Floats, Ints
@@ -58,37 +58,35 @@ def batches(recording: Iterator[Sample], *, batch: int = BATCH) -> Iterator[list
         yield pending
 
 
-def in_force(
-    times_ms: Ints, scores: list[ScoreRecord], *, period_ms: int, stride: int
-) -> list[float | None]:
-    """Return for each row the score of the latest window that had ended by then.
+class RowScores(NamedTuple):
+    """Two scores for each of N rows; None while the asset was warming up, or its data had a hole.
 
-    None while the asset was warming up, or its data had a hole.
+    A window is scored when it ends, and judges its last steps: most rows are
+    judged several times, the last time after they have passed.
     """
+
+    judged: list[float | None]  # mean of the windows that judge it, in hindsight; else in force
+    in_force: list[float | None]  # of the latest window that had ended by then
+
+
+def row_scores(times_ms: Ints, scores: list[ScoreRecord], manifest: Manifest) -> RowScores:
+    """Return the scores of rows at ``times_ms``, (N,), under the bundle that scored the windows."""
+    period_ms, stride = manifest.model.period_ms, manifest.model.stride
     by_step = {step_of(s.time_ms, period_ms): s.score for s in scores}
-    steps = (step_of(t, period_ms) for t in times_ms.tolist())
-    return [by_step.get(step // stride * stride) for step in steps]
-
-
-def judged(
-    times_ms: Ints, scores: list[ScoreRecord], *, period_ms: int, stride: int, rows: int
-) -> list[float | None]:
-    """Return for each row the mean score of the windows that judge it.
-
-    A window judges its last ``rows`` steps, so most rows are judged several times,
-    the last time after they have passed: this ranks rows, in hindsight.  A row
-    that no window judges has the score in force, or None.
-    """
-    by_step = {step_of(s.time_ms, period_ms): s.score for s in scores}
+    steps = [step_of(t, period_ms) for t in times_ms.tolist()]
+    in_force = [by_step.get(step // stride * stride) for step in steps]
     ends = np.array(sorted(by_step), dtype=np.int64)
     values = np.array([by_step[end] for end in ends.tolist()], dtype=np.float64)
-    steps = np.array([step_of(t, period_ms) for t in times_ms.tolist()], dtype=np.int64)
     first = np.searchsorted(ends, steps, side="left")
-    count = np.searchsorted(ends, steps + rows - 1, side="right") - first
+    last = np.array(steps, dtype=np.int64) + manifest.detector.rows - 1
+    count = np.searchsorted(ends, last, side="right") - first
     total = np.zeros(len(steps))
     for nth in range(int(count.max(initial=0))):
         more = count > nth
         total[more] += values[first[more] + nth]
     means = (total / np.maximum(count, 1)).tolist()
-    told = in_force(times_ms, scores, period_ms=period_ms, stride=stride)
-    return [mean if n else last for mean, n, last in zip(means, count.tolist(), told, strict=True)]
+    judged = [
+        mean if windows else told
+        for mean, windows, told in zip(means, count.tolist(), in_force, strict=True)
+    ]
+    return RowScores(judged, in_force)

@@ -17,7 +17,7 @@ import pytest
 from rig import Daemon, Listener, Mosquitto, Player, Reading, closing, wait_for
 
 from offbeat_edge import bundle, cli
-from offbeat_edge.replay import in_force
+from offbeat_edge.replay import row_scores
 from offbeat_edge.schema import ScoreRecord
 
 if TYPE_CHECKING:
@@ -164,13 +164,13 @@ def streamed(mosquitto: Mosquitto) -> Iterator[Streamer]:
 def compare(bench: Bench, listener: Listener, *, rows: int | None = None) -> None:
     """Scores of the first ``rows`` and all alerts until then: equal to the last digit."""
     scores, events = replayed(bench)
-    spec = bundle.load(bench.folder / "model.offbeat").manifest.model
+    manifest = bundle.load(bench.folder / "model.offbeat").manifest
     times = np.array(epoch_ms(bench.frame))[:rows]
     assert any(score is not None for score in scores), "the recording has no score"
 
     def streamed_scores() -> list[float | None]:
         records = [msgspec.convert(s, ScoreRecord) for s in list(listener.scores)]
-        return in_force(times, records, period_ms=spec.period_ms, stride=spec.stride)
+        return row_scores(times, records, manifest).in_force
 
     wait_for(lambda: streamed_scores() == scores[:rows], "the scores of the replay")
     due = {i: e for i, e in events.items() if e["time_ms"] <= times[-1]}

@@ -14,7 +14,7 @@ from offbeat_edge.engine import AT_ONCE, Engine
 from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
 from offbeat_edge.refusal import DropReason
-from offbeat_edge.replay import in_force, judged, play, samples
+from offbeat_edge.replay import play, row_scores, samples
 from offbeat_edge.schema import AlertEvent, AlertRule, Sample, ScoreRecord, iso
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def test_every_row_gets_the_score_in_force(model: Model) -> None:
     values = np.array([[10.0, 20.0 + 0.1 * (k % 3)] for k in range(12)])
     stream = samples("pump1", times, values, ("flow", "heat"))
     scores = [s for out in play(engine_for(model), stream) for s in out.scores]
-    rows = in_force(times, scores, period_ms=1000, stride=2)
+    rows = row_scores(times, scores, model.manifest).in_force
     assert [r is None for r in rows[:3]] == [True] * 3
     assert all(r is not None for r in rows[5:])
 
@@ -287,19 +287,19 @@ def record(step: int, score: float) -> ScoreRecord:
     )
 
 
-def test_in_hindsight_a_row_has_the_mean_of_the_windows_that_judge_it() -> None:
+def test_in_hindsight_a_row_has_the_mean_of_the_windows_that_judge_it(manifest: Manifest) -> None:
     """Windows end at 8, 10, 12 and 20 and judge four steps: 5 to 8, 7 to 10, 9 to 12, 17 to 20."""
     scores = [record(12, 4.0), record(8, 1.0), record(10, 2.0), record(20, 8.0)]
     times = np.array([1000 * step for step in range(4, 23)])
-    rows = judged(times, scores, period_ms=1000, stride=2, rows=4)
+    rows = row_scores(times, scores, manifest).judged
     unjudged = [4.0, *[None] * 3]  # 13 has what was told at 12; none ended in time for 14 to 16
     assert rows == [
         None, 1.0, 1.0, 1.5, 1.5, 3.0, 3.0, 4.0, 4.0, *unjudged, 8.0, 8.0, 8.0, 8.0, 8.0, None,
     ]  # fmt: skip
 
 
-def test_a_recording_without_scores_has_none_in_hindsight() -> None:
-    assert judged(np.array([0, 1000]), [], period_ms=1000, stride=2, rows=4) == [None, None]
+def test_a_recording_without_scores_has_none_in_hindsight(manifest: Manifest) -> None:
+    assert row_scores(np.array([0, 1000]), [], manifest).judged == [None, None]
 
 
 def test_a_redelivered_sample_does_not_end_a_silence(model: Model) -> None:

@@ -201,24 +201,6 @@ def test_the_stored_file_is_what_export_makes() -> None:
     np.testing.assert_allclose(left, right, atol=0.1)
 
 
-def store() -> None:
-    """Write the file the edge's tests use, for when export changes."""
-    model, spec, windows = small()
-    STORED.write_bytes(export(model, spec, windows))
-    some = windows[:: len(windows) // 50]
-    np.savez_compressed(
-        STORED.with_suffix(".npz"), windows=some, expected=equations(model, spec, some)
-    )
-    graph = Graph()
-    ends = [graph.tensor((1, spec.window, spec.sensors), np.float32) for _ in range(2)]
-    graph.op("TANH", ends[:1], ends[1:], version=1)
-    STORED.with_name("float.tflite").write_bytes(graph.finish(ends[:1], ends[1:]))
-
-
-if __name__ == "__main__":
-    store()
-
-
 # ---------------------------------------------------------------- where 8 bits go
 
 
@@ -256,3 +238,21 @@ def test_one_component_by_far_the_largest_does_not_take_the_others_bits(
     usual = np.sqrt(sizes) * np.sqrt(sizes).max() * np.float32(1.5)
     ratio = rounded_away(ways, amounts, found) / rounded_away(ways, amounts, usual)
     assert ratio < 0.9 if root is np.cbrt else ratio == pytest.approx(1.0)
+
+
+def store() -> None:
+    """Write the file the edge's tests use, for when export changes."""
+    model, spec, windows = small()
+    STORED.write_bytes(export(model, spec, windows))
+    some = windows[:: len(windows) // 50]
+    np.savez_compressed(
+        STORED.with_suffix(".npz"), windows=some, expected=equations(model, spec, some)
+    )
+    graph = Graph()
+    ends = [graph.tensor((1, spec.window, spec.sensors), np.float32) for _ in range(2)]
+    graph.op("TANH", ends[:1], ends[1:], version=1)
+    STORED.with_name("float.tflite").write_bytes(graph.finish(ends[:1], ends[1:]))
+
+
+if __name__ == "__main__":
+    store()

@@ -24,7 +24,7 @@ from offbeat_edge.control import decode_log, elders_first
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import BundleError, StoreError
 from offbeat_edge.model import open_model
-from offbeat_edge.replay import batches, in_force, judged, samples
+from offbeat_edge.replay import batches, row_scores, samples
 from offbeat_edge.schema import iso
 from offbeat_train.argument_types import rates
 from offbeat_train.errors import HistoryError
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from offbeat_edge.control import Logged
     from offbeat_edge.model import Model
     from offbeat_edge.schema import AlertEvent, ScoreRecord
-    from offbeat_edge.window import Ints
     from offbeat_train.history import History
     from offbeat_train.preview.levels import Level
 
@@ -224,38 +223,21 @@ def _runnable(model: Model, path: Path) -> Model:
     return model
 
 
-class _Scored(NamedTuple):
-    """One asset's rows, in order of time."""
-
-    times_ms: list[int]
-    judged: list[float | None]
-    in_force: list[float | None]
-
-    @classmethod
-    def of(cls, times_ms: Ints, scores: list[ScoreRecord], model: Model) -> _Scored:
-        spec, rows = model.manifest.model, model.manifest.detector.rows
-        return cls(
-            times_ms.tolist(),
-            judged(times_ms, scores, period_ms=spec.period_ms, stride=spec.stride, rows=rows),
-            in_force(times_ms, scores, period_ms=spec.period_ms, stride=spec.stride),
-        )
-
-
 def _rows(history: History, replayed: Replayed, model: Model) -> Iterator[tuple[str, list[str]]]:
     """For each input row: asset, and its cells; an asset of "" for a row that was left out."""
     names = history.asset_names
+    times = [history.assets[name].times_ms for name in names]
     scored = [
-        _Scored.of(history.assets[name].times_ms, replayed.scores[name], model) for name in names
+        row_scores(times_ms, replayed.scores[name], model.manifest)
+        for name, times_ms in zip(names, times, strict=True)
     ]
     for asset, record in zip(history.row_asset.tolist(), history.row_record.tolist(), strict=True):
         if asset < 0:
             yield "", ["", "", ""]
             continue
-        of = scored[asset]
-        told = (of.judged[record], of.in_force[record])
-        yield names[asset], [
-            iso(of.times_ms[record]), *("" if score is None else repr(score) for score in told),
-        ]  # fmt: skip
+        told = (column[record] for column in scored[asset])
+        cells = ["" if score is None else repr(score) for score in told]
+        yield names[asset], [iso(int(times[asset][record])), *cells]
 
 
 def _write_scores(

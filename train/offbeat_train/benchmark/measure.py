@@ -22,7 +22,7 @@ from offbeat_edge import bundle as bundles
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import OffbeatError
 from offbeat_edge.model import open_model
-from offbeat_edge.replay import in_force, judged
+from offbeat_edge.replay import row_scores
 from offbeat_train import package
 from offbeat_train.benchmark import contenders, metrics, numenta, orion
 from offbeat_train.benchmark.metrics import Counts
@@ -77,7 +77,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 class Trace(NamedTuple):
     """What one contender said of a stream: scores (N,), alerts and when they were told."""
 
-    scores: Floats  # in hindsight: of all windows that judge a row
+    scores: Floats
     alerts: Ints  # (A, 2) first and last row
     told: Ints  # (A,)
     sensor_faults: int = 0
@@ -136,19 +136,15 @@ def _replay(series: Series, model: Model) -> tuple[Trace, Trace]:
     replayed = replay_history(engine, recording)
     anomalies = [event for event in replayed.events if event.kind == "anomaly"]
     faults = sum(e.kind == "sensor_fault" and e.type == "new" for e in replayed.events)
-    times_ms, windows = recording.assets[ASSET].times_ms, replayed.scores[ASSET]
+    times_ms = recording.assets[ASSET].times_ms
     alerts, told = _rows_of(anomalies, times_ms)
-    spec, rows = model.manifest.model, model.manifest.detector.rows
-    grid = {"period_ms": spec.period_ms, "stride": spec.stride}
 
     def trace(scores: list[float | None]) -> Trace:
         known = np.array([0.0 if score is None else score for score in scores])
         return Trace(known[recording.row_record], alerts, told, faults)
 
-    return (
-        trace(judged(times_ms, windows, rows=rows, **grid)),
-        trace(in_force(times_ms, windows, **grid)),
-    )
+    hindsight, in_force = row_scores(times_ms, replayed.scores[ASSET], model.manifest)
+    return trace(hindsight), trace(in_force)
 
 
 def _rows_of(events: list[AlertEvent], times_ms: Ints) -> tuple[Ints, Ints]:
