@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 NASA = ("smap", "msl")  # where Orion publishes
+DIGITS = 4  # of a score: what is beyond is no finding, but floats' own rounding would be ranked
 MOMENT = datetime(2020, 1, 1, tzinfo=UTC)  # a bundle's date; scores do not depend on it
 
 
@@ -140,7 +141,7 @@ def _replay(series: Series, model: Model) -> tuple[Trace, Trace]:
     alerts, told = _rows_of(anomalies, times_ms)
 
     def trace(scores: list[float | None]) -> Trace:
-        known = np.array([0.0 if score is None else score for score in scores])
+        known = np.array([0.0 if score is None else score for score in scores]).round(DIGITS)
         return Trace(known[recording.row_record], alerts, told, faults)
 
     hindsight, in_force = row_scores(times_ms, replayed.scores[ASSET], model.manifest)

@@ -47,7 +47,8 @@ CORRECTION_MARGIN = 1.5
 COMPONENT_MARGIN = 1.5  # what a component is beyond that, the device adds
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
-WORTH_IT = 0.8  # of the rounding errors that square roots leave; else they are taken
+ROUNDS = 4  # of turning components; after the first, one weight in fifty is still more than ...
+HALF = 0.499  # ... steps from where it is rounded to, after the last, one in 500
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 WIDEST = 4  # parts of one SPLIT or CONCATENATION; delegates leave wider ones to the interpreter
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
@@ -124,9 +125,8 @@ class _Builder:
     ) -> tuple[_Value, _Value]:
         """Add the linear path; returns what it says, in units of ``limit``, and its components."""
         outward = _in_units(outward, limit)
-        read = np.tile(self.judged, self.spec.window)
-        balance = balanced(inward.kernel, outward.kernel, ranges.components, read)
-        there, back = inward.kernel / balance, outward.kernel * balance[:, None]
+        balance = balanced(ranges.components)
+        there, back = turned(inward.kernel / balance, outward.kernel * balance[:, None])
         self._note_path(there, back)
         components = self._product(window, there, None, self._new(self.spec.rank, 1.0))
         out = self._product(components, back, outward.bias, self._new(self.spec.size, 1.0))
@@ -277,39 +277,38 @@ class _Builder:
         return out
 
 
-def balanced(there: Floats, back: Floats, reach: Floats, read: NDArray[np.bool_]) -> Floats:
+def balanced(reach: Floats) -> Floats:
     """Choose what of each component's ``reach``, (rank,), goes into the weights on its way back.
 
-    The rest goes into those on its way ``there``: small components keep their
-    bits, the large ones do not take all.  Its square root, or its cube root where that
-    rounds a fifth less away of what is ``read``, (size,), as where one component is by
-    far the largest.  The usual reach of the largest becomes 1.
+    Its square root; the rest goes into those on its way there: small components
+    keep their bits, the large ones do not take all.  The usual reach of the
+    largest becomes 1.
     """
-    sizes = np.maximum(reach, SMALLEST).astype(np.float32)
-    roots = [
-        root * (sizes / root).max() * COMPONENT_MARGIN for root in (np.sqrt(sizes), np.cbrt(sizes))
-    ]
-    errors = [_rounded_away(there, back, sizes, balance, read) for balance in roots]
-    chosen: Floats = roots[1] if errors[1] < WORTH_IT * errors[0] else roots[0]
-    return chosen
+    root = np.sqrt(np.maximum(reach, SMALLEST)).astype(np.float32)
+    balance: Floats = root * root.max() * COMPONENT_MARGIN
+    return balance
 
 
-def _rounded_away(
-    there: Floats, back: Floats, sizes: Floats, balance: Floats, read: NDArray[np.bool_]
-) -> float:
-    """Root mean square of what 8 bits take from what is read, where components are ``sizes``.
+def turned(there: Floats, back: Floats) -> tuple[Floats, Floats]:
+    """Choose components that 8 bits tell exactly: others of the same space.
 
-    Of the weights there, what that makes of the components; of the components; of the weights back.
+    Rounding moves each column of ``there``, (size, rank), within the space of them all, which
+    is what windows are made of, and out of it.  Here the columns go along within it, and
+    ``back``, (rank, size), undoes that: the product is as it was, and of a window in
+    that space the rounding of ``there`` takes nothing.  Repeated, as a weight that then is
+    more than half a step from its rounded value is rounded another way.
     """
-    inward, outward = there / balance, back * balance[:, None]
-    lost_there, lost_back = (
-        kernel - data.astype(np.float32) * scale
-        for kernel, (data, scale) in ((kernel, quantized(kernel)) for kernel in (inward, outward))
-    )
-    components = np.square(sizes[:, None] * (there.T @ lost_there)).sum(axis=0)
-    components += 1.0 / (12.0 * INT8**2)
-    lost = components @ np.square(outward) + np.square(sizes / balance) @ np.square(lost_back)
-    return float(np.sqrt(lost[read].mean()))
+    exact = there.astype(np.float64)
+    _, scale = quantized(there)
+    found = exact / scale
+    for _ in range(ROUNDS):
+        data = np.clip(np.rint(found), -INT8, INT8)
+        turn = np.linalg.lstsq(exact, data * scale, rcond=None)[0]
+        found = exact @ turn / scale
+    rest = np.where(np.abs(data) == INT8, 0.0, found - data)  # the largest keep the scale
+    found = (data + np.clip(rest, -HALF, HALF)) * scale
+    undone = np.linalg.lstsq(turn, back.astype(np.float64), rcond=None)[0]
+    return found.astype(np.float32), undone.astype(np.float32)
 
 
 def _in_units(layer: Dense, unit: float) -> Dense:
