@@ -44,6 +44,20 @@ def test_a_history_becomes_a_bundle_and_a_report(
     assert "epoch milliseconds" in " ".join(capsys.readouterr().out.split())
 
 
+def test_what_is_no_measurement_is_told(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = recording.read_text().splitlines()
+    more = [f"{row},{i // 40 % 2},{7 * i}" for i, row in enumerate(rows)]
+    recording.write_text("\n".join([f"{head},open,kwh", *more]) + "\n")
+    out = recording.with_suffix(".offbeat")
+    assert main(["fit", str(recording), "--out", str(out), "--window", "8", "--epochs", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not judged, only heard, as a 0 or 1 is decided elsewhere: open" in said
+    assert "like counters, whose next value they never had: 'kwh'" in said
+    assert "3 sensors" in said
+
+
 def test_too_little_data_ends_with_the_figures_and_no_bundle(
     recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

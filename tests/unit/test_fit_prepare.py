@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,33 @@ def test_rows_are_scaled_with_the_recorded_numbers() -> None:
     scale = np.array([sensor.scale for sensor in result.sensors])
     np.testing.assert_allclose(result.rows * scale + center, values)
     assert np.abs(result.rows.std(axis=0) - 1.0).max() < 0.1
+
+
+def counting(count: int = 1000) -> npt.NDArray[np.float64]:
+    """Two sensors with a beat, what they add up to, and a switch; (N, F)."""
+    values = beat(count, width=2)
+    switch = np.arange(count) // 50 % 2.0
+    return np.column_stack([values, values.sum(axis=1).cumsum(), switch])
+
+
+def test_counters_are_left_out_and_named() -> None:
+    made = prepared(history(counting()))
+    assert [sensor.name for sensor in made.sensors] == ["s0", "s1", "s3"]
+    (said,) = [text for text in made.warnings if "counter" in text]
+    assert "not in the model, as they never fall, like counters" in said
+    assert "'s2'" in said
+    assert "--sensors" in said
+
+
+def test_a_counter_that_was_asked_for_is_kept() -> None:
+    made = prepared(dataclasses.replace(history(counting()), named=True))
+    assert [sensor.name for sensor in made.sensors] == ["s0", "s1", "s2", "s3"]
+    assert any("its values will leave what was learned: 's2'" in text for text in made.warnings)
+
+
+def test_a_counter_with_nothing_but_switches_beside_it_is_kept() -> None:
+    made = prepared(history(counting()[:, 2:]))
+    assert [sensor.name for sensor in made.sensors] == ["s0", "s1"]
 
 
 def test_a_spike_does_not_flatten_the_scale() -> None:

@@ -277,6 +277,12 @@ def test_a_wrong_column_name_is_answered_with_the_nearest(read) -> None:  # noqa
         read(wide(), sensors=("pressure",))
 
 
+def test_a_history_knows_whether_its_sensors_were_asked_for(read) -> None:  # noqa: ANN001
+    text = "time,a,b\n" + "".join(f"{clock(i)},{i},{-i}\n" for i in range(20))
+    assert not read(text).named
+    assert read(text, sensors=("a",)).named
+
+
 def test_a_parquet_index_of_times_is_found(tmp_path: Path) -> None:
     stamps = pa.array(np.arange(5) * 1_000_000 + START_MS * 1000, pa.timestamp("us", "UTC"))
     path = tmp_path / "x.parquet"

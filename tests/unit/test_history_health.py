@@ -90,8 +90,8 @@ def test_missing_share_and_rests_are_measured() -> None:
 
 
 def test_a_counter_is_recognised() -> None:
-    assert "'s0' never falls, like a counter" in said(np.arange(200.0)[:, None])
-
-
-def test_a_switch_thrown_once_is_no_counter() -> None:
-    assert said((np.arange(200.0)[:, None] > 100).astype(np.float64)) == ""
+    steps = np.arange(200.0)[:, None]
+    assert examine(history(steps)).sensors[0].counter
+    assert not examine(history(steps % 150)).sensors[0].counter
+    thrown_once = (steps > 100).astype(np.float64)
+    assert not examine(history(thrown_once)).sensors[0].counter

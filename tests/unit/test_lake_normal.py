@@ -163,6 +163,12 @@ def test_no_window_spans_what_was_left_out() -> None:
     assert "unreviewed" in history.notes[0]
 
 
+def test_a_history_of_a_lake_knows_whether_its_sensors_were_asked_for() -> None:
+    normal = learned(alert(A, 20, 30))
+    assert not normal.history().named
+    assert normal.history(("flow",)).named
+
+
 def test_nothing_left_is_told() -> None:
     with pytest.raises(DataError, match="normal rows"):
         learned(alert(A, 0)).history()

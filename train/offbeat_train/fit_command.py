@@ -33,6 +33,7 @@ from offbeat_train.words import length, often
 if TYPE_CHECKING:
     import argparse
 
+    from offbeat_edge.schema import SensorSpec
     from offbeat_train.fit import Fitted
     from offbeat_train.history import History
     from offbeat_train.package import Origin
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sign", type=Path, metavar="KEY",
                         help="sign the bundle with this private key")  # fmt: skip
     parser.add_argument("--sensors", type=_names, default=(), metavar="NAME[,NAME...]",
-                        help="columns to use (default: all numeric ones)")  # fmt: skip
+                        help="columns to use (default: all numeric ones but counters)")  # fmt: skip
     add_source_arguments(parser)
     model = parser.add_argument_group("model (chosen from the data by default)")
     model.add_argument("--period", type=duration, metavar="TIME",
@@ -133,6 +134,7 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
     lines = [
         f"window {plan.window} x {plan.period_ms} ms, stride {plan.stride}",
         f"{spec.sensors} sensors, LSTM {layers}, linear path of rank {spec.rank}",
+        *_not_judged(fitted.prepared.sensors),
         f"reconstruction error {parity.integer_error:.4f} (float {parity.float_error:.4f})",
         (
             f"threshold for {often(calibration.expected_per_week)} false alarms a week, "
@@ -149,6 +151,13 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
     console.print(f"[green]{escape(str(out))}[/green] {size:.0f} KiB, {digest}", highlight=False,
                   soft_wrap=True)  # fmt: skip
     console.print(f"{escape(str(report))} shows it in pictures", highlight=False, soft_wrap=True)
+
+
+def _not_judged(sensors: tuple[SensorSpec, ...]) -> list[str]:
+    flags = [sensor.name for sensor in sensors if not sensor.scored]
+    if not flags:
+        return []
+    return [f"not judged, only heard, as a 0 or 1 is decided elsewhere: {', '.join(flags)}"]
 
 
 def _name(text: str) -> str:

@@ -51,7 +51,7 @@ class SensorHealth:
     middle: float  # median
     spread: float  # interquartile range
     distinct: int  # different values, counted up to a thousand
-    rises: bool  # never falls: a counter, or a clock
+    rises: bool  # never falls
     flat_share: float  # readings equal to the one before
     longest_flat: int  # readings without a change, at most
     sentinels: tuple[float, ...]
@@ -70,6 +70,11 @@ class SensorHealth:
     def flag(self) -> bool:
         """Only ever 0 or 1: a command or a state, decided elsewhere, not a measurement."""
         return self.low == 0.0 and self.high in (0.0, 1.0) and self.distinct <= 2
+
+    @property
+    def counter(self) -> bool:
+        """It never falls and often rises: energy, hours, pieces; what is next it never had."""
+        return self.rises and self.distinct > RISING_DISTINCT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,8 +262,6 @@ def _sensor_warnings(sensor: SensorHealth) -> list[str]:
     if sensor.sentinels:
         values = ", ".join(f"{s:g}" for s in sensor.sentinels)
         found.append(f"{name} holds {values}, which stands for no reading; taken as missing")
-    if sensor.rises and sensor.distinct > RISING_DISTINCT:
-        found.append(f"{name} never falls, like a counter: its values will leave what was learned")
     if sensor.count < 10:
         found.append(f"{name} has only {sensor.count} readings")
     return found

@@ -62,7 +62,9 @@ def verdict(sensor: SensorHealth) -> str:
         return "dead"
     if sensor.constant:
         return "constant"
-    return "flag" if sensor.flag else "ok"
+    if sensor.flag:
+        return "flag"
+    return "counter" if sensor.counter else "ok"
 
 
 def _table(sensors: tuple[SensorHealth, ...]) -> Table:

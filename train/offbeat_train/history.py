@@ -57,6 +57,7 @@ class History:
     row_record: NDArray[np.int64]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    named: bool = False  # somebody asked for these sensors, and for no others
 
     @property
     def asset_names(self) -> tuple[str, ...]:
@@ -97,6 +98,7 @@ def read_history(paths: Sequence[Path], options: HistoryOptions | None = None) -
         row_record=joined.row_record,
         notes=tuple(found.notes),
         warnings=tuple(found.warnings),
+        named=bool(chosen.sensors),
     )
 
 

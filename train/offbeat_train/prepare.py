@@ -93,7 +93,7 @@ def prepare(
     ------
     DataError : no sensor that changes, or not enough complete rows.
     """
-    usable, warnings = _usable(health)
+    usable, warnings = _usable(health, named=history.named)
     columns = [history.sensors.index(sensor.name) for sensor in usable]
     period = period_ms or choose_period(usable)
     hold = choose_hold(usable, period)
@@ -147,14 +147,20 @@ def choose_hold(sensors: tuple[SensorHealth, ...], period_ms: int) -> int:
     return min(max(HOLD_CADENCES * usual, late), HOLD_MOST * usual)
 
 
-def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
-    """Leave out what says nothing: sensors without a reading, flags that were never set."""
+def _usable(health: Health, *, named: bool) -> tuple[tuple[SensorHealth, ...], list[str]]:
+    """Leave out what says nothing: sensors without a reading, flags that were never set.
+
+    And counters, unless they are ``named`` or there is no other measurement.
+    """
     alive = tuple(sensor for sensor in health.sensors if not sensor.dead)
     if not alive:
         dead = ", ".join(repr(sensor.name) for sensor in health.sensors)
         raise DataError(f"expected at least one sensor with readings, got {dead} (no value)",
                         needed=1, got=0)  # fmt: skip
-    usable = tuple(s for s in alive if not (s.flag and s.constant)) or alive
+    moving = tuple(s for s in alive if not (s.flag and s.constant)) or alive
+    others = tuple(s for s in moving if not s.counter)
+    measured = any(not s.flag for s in others)
+    usable = others if measured and not named else moving
     for sensor in usable:
         extreme = max(sensor.low, sensor.high, key=abs)
         if abs(extreme) > LARGEST:
@@ -168,9 +174,19 @@ def _usable(health: Health) -> tuple[tuple[SensorHealth, ...], list[str]]:
 
 
 def _said(health: Health, usable: tuple[SensorHealth, ...]) -> list[str]:
-    out = ", ".join(repr(s.name) for s in health.sensors if s not in usable)
+    out = [s for s in health.sensors if s not in usable]
+    dull = ", ".join(repr(s.name) for s in out if not s.counter)
+    left = ", ".join(repr(s.name) for s in out if s.counter)
+    kept = ", ".join(repr(s.name) for s in usable if s.counter)
     still = ", ".join(repr(s.name) for s in usable if s.constant)
-    said = [f"not in the model, as nothing can be learned from them: {out}"] if out else []
+    said = [f"not in the model, as nothing can be learned from them: {dull}"] if dull else []
+    if left:
+        said.append(
+            "not in the model, as they never fall, like counters, whose next value they never "
+            f"had: {left} (name all that you want in --sensors to keep them)"
+        )
+    if kept:
+        said.append(f"never falls, like a counter: its values will leave what was learned: {kept}")
     if still:
         said.append(
             f"never changed, so that any change counts, against their magnitude: {still}; "

@@ -225,7 +225,7 @@ def _history(normal: Normal, wanted: tuple[str, ...]) -> History:
         time_said="UTC, of a lake", has_time=True,
         row_asset=np.repeat(np.arange(len(sizes), dtype=np.int64), sizes),
         row_record=np.concatenate([np.arange(size, dtype=np.int64) for size in sizes]),
-        notes=tuple(map(_told, normal.edits)), warnings=(),
+        notes=tuple(map(_told, normal.edits)), warnings=(), named=bool(wanted),
     )  # fmt: skip
 
 
