@@ -19,6 +19,7 @@ from offbeat_train.defaults import (
     judged_rows,
     linear_path,
     principal,
+    without_spikes,
 )
 
 
@@ -102,6 +103,24 @@ def test_the_linear_path_leaves_a_residual_of_a_normal_shape_too_large() -> None
     plain = flat @ path.components @ path.components.T
     assert np.abs(flat - back).mean() > 1.05 * np.abs(flat - plain).mean()
     assert ((path.gains > 0) & (path.gains < 1)).all()
+
+
+def test_spikes_of_one_sensor_leave_the_others_their_components() -> None:
+    calm = np.column_stack([beat(2000, 40), np.random.default_rng(0).normal(size=2000)])
+    spiked = calm.copy()
+    spiked[::200, 2] = 300.0
+    calm, spiked = (
+        np.lib.stride_tricks.sliding_window_view(series, 40, axis=0).swapaxes(1, 2)
+        for series in (calm, spiked)
+    )
+    errors = []
+    for shown in (spiked, without_spikes(spiked)):
+        path = linear_path(Spectrum.of(shown))
+        flat = calm.reshape(len(calm), -1) - path.mean
+        left = flat - (flat @ path.components) * path.gains @ path.components.T
+        errors.append(np.square(left.reshape(calm.shape)[..., :2]).mean())
+    assert errors[1] < 0.1 * errors[0]
+    assert choose_rank(without_spikes(spiked)) > choose_rank(spiked)
 
 
 @pytest.mark.parametrize("shape", [(200, 30), (30, 200)])

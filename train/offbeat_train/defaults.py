@@ -40,6 +40,7 @@ STRIDES = 8  # windows overlap this often
 UNITS, LATENT = 32, 16
 FOLLOW = FollowSpec(windows=32, factor=1.5, most=2.0)  # how a threshold follows its asset
 MOST_COMPONENTS = 128  # numbers that the linear path keeps of a window, at most
+SPIKE = 3.0  # scaled units; what goes further tells the linear path no more than that
 INPUT_NOISE = 0.3  # variance, scaled units, against which the linear path is robust
 
 
@@ -159,6 +160,15 @@ def choose_shares(sensors: int, *, beat: bool) -> Shares:
 def judged_rows(window: int, shares: Shares = USUAL) -> int:
     """Choose how many of the window's last steps are scored."""
     return max(1, round(window * shares.judged))
+
+
+def without_spikes(windows: Floats) -> Floats:
+    """Cut windows (N, T, F), scaled, for the linear path to learn from.
+
+    A single spike of a hundred deviations has more variance than all else
+    together: components would be about spikes, and about nothing else.
+    """
+    return np.clip(windows, -SPIKE, SPIKE)
 
 
 def linear_path(known: Spectrum, shares: Shares = USUAL) -> Linear:

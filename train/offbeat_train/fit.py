@@ -21,7 +21,7 @@ import numpy as np
 from offbeat_edge.detector import scored_columns
 from offbeat_edge.interpreter import Interpreter
 from offbeat_train import compare, parity, shapes
-from offbeat_train.baseline import MAX_WINDOWS, WindowedPca
+from offbeat_train.baseline import WindowedPca
 from offbeat_train.calibration import WEEK_MS, Calibration, Holdout
 from offbeat_train.defaults import (
     ALERT_BUDGET,
@@ -34,6 +34,7 @@ from offbeat_train.defaults import (
     has_beat,
     judged_rows,
     linear_path,
+    without_spikes,
 )
 from offbeat_train.export import export
 from offbeat_train.health import Health, examine
@@ -116,10 +117,9 @@ class Plain(NamedTuple):
 
     @classmethod
     def of(cls, sample: Floats, shares: Shares) -> Plain:
-        """Learn from ``sample`` (N, T, F), scaled; decomposed once where both take all of it."""
-        known = Spectrum.of(sample)
-        pca = WindowedPca.of(known) if len(sample) <= MAX_WINDOWS else WindowedPca.fit(sample)
-        return cls(linear_path(known, shares), pca)
+        """Learn from ``sample`` (N, T, F), scaled."""
+        path = linear_path(Spectrum.of(without_spikes(sample)), shares)
+        return cls(path, WindowedPca.fit(sample))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ def choose_network(
         encoder=units,
         latent=max(1, units[-1] * LATENT // UNITS),
         decoder=units[::-1],
-        rank=choose_rank(split.train.spread(RANK_WINDOWS), shares),
+        rank=choose_rank(without_spikes(split.train.spread(RANK_WINDOWS)), shares),
     )
 
 
