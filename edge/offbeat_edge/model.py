@@ -54,7 +54,8 @@ class Explained(NamedTuple):
     """Where a score comes from."""
 
     shares: list[float]  # (F,), sum 1
-    expected: list[float]  # (F,) at the window's last step, in units, as the other sensors say
+    expected: list[float]  # (F,) in units, as the other sensors say, where they differ most
+    actual: list[float]  # (F,) likewise, what came there
 
 
 class Fits(NamedTuple):
@@ -118,7 +119,9 @@ class Model:
         )
         self.names = tuple(s.name for s in manifest.sensors)
         self.index = {name: i for i, name in enumerate(self.names)}
-        self.checks = SensorRules(manifest.sensors, window=manifest.model.window)
+        spec = manifest.model
+        hold = spec.hold_ms // spec.period_ms
+        self.checks = SensorRules(manifest.sensors, window=spec.window, hold=hold)
         self.interpreter = interpreter
         self._center = np.array([s.center for s in manifest.sensors])
         self._spread = np.array([s.scale for s in manifest.sensors])
@@ -172,7 +175,8 @@ class Model:
         except ModelError:
             return None
         expected = found.expected * self._spread + center.reshape(-1)
-        return Explained(found.shares.tolist(), expected.tolist())
+        actual = window[found.steps, np.arange(len(expected))]
+        return Explained(found.shares.tolist(), expected.tolist(), actual.tolist())
 
     def without(self, window: Floats, faulty: Iterable[str], fits: Fits | None = None) -> float:
         """Score one ``window`` (T, F) as if the sensors that are ``faulty`` said what others do.

@@ -47,10 +47,11 @@ class Rules(Protocol):
 
 
 class Blamed(NamedTuple):
-    """Whom a score comes from."""
+    """Whom a score comes from, and where it shows most."""
 
     shares: Floats  # (F,) >= 0, sum 1
-    expected: Floats  # (F,) scaled: of each sensor at the last step, as the others say
+    steps: NDArray[np.intp]  # (F,) judged step at which each sensor is furthest from expectation
+    expected: Floats  # (F,) scaled: of each sensor there, as the others say
 
 
 class Scorer:
@@ -65,6 +66,7 @@ class Scorer:
         self._detector = Detector(rules.detector, sensors, threshold=rules.threshold)
         self._shapes = None if rules.shape is None else Shapes(rules.shape, sensors)
         self._scored = scored_columns(sensors).tolist()
+        self._rows = rules.detector.rows
 
     def score(self, windows: Floats, recon: Floats) -> Scores:
         """Score ``windows`` (N, T, F) against ``recon`` (N, T, F), both scaled."""
@@ -87,7 +89,7 @@ class Scorer:
         """
         scores = self._detector.score(window[None], recon[None])
         loudest = self.score(window[None], recon[None])
-        plain = Blamed(loudest.shares[0], recon[-1])
+        plain = self._blamed(loudest.shares[0], window, recon)
         if loudest.score[0] > scores.score[0]:
             return plain
         order = sorted(self._scored, key=lambda column: (-plain.shares[column], column))
@@ -97,9 +99,15 @@ class Scorer:
         parts = blame.parts(scores.raw, left)
         if not parts.any() or left.min() ** 2 > ALONE * scores.raw[0] ** 2:
             return plain
-        expected = recon[-1].copy()
-        expected[suspects] = recons[np.arange(len(suspects)), -1, suspects]
-        return Blamed(shares_of(parts[None], suspects, len(expected))[0], expected)
+        expected = recon.copy()
+        expected[:, suspects] = recons[np.arange(len(suspects)), :, suspects].T
+        shares = shares_of(parts[None], suspects, window.shape[1])[0]
+        return self._blamed(shares, window, expected)
+
+    def _blamed(self, shares: Floats, window: Floats, expected: Floats) -> Blamed:
+        first = len(window) - self._rows
+        steps = first + np.abs(window - expected)[first:].argmax(axis=0)
+        return Blamed(shares, steps, expected[steps, np.arange(len(shares))])
 
     def without(self, window: Floats, columns: NDArray[np.intp], reconstruct: Reconstruct) -> float:
         """Score one ``window``, (T, F) scaled, as if its ``columns`` were as the others say."""

@@ -3,7 +3,8 @@
 Looks at closed rows in the sensors' own units, before any model:
 
 ``missing``  no value for longer than the hold allows, while others report (the
-             silence of a whole asset is no sensor's fault: it is ``stale``);
+             silence of a whole asset is no sensor's fault: it is ``stale``; nor
+             is it one that a slow sensor is heard later than others at first);
 ``range``    outside the plausible range for `RANGE_STEPS` reports in a row;
 ``sentinel`` likewise, and a number that stands for "no reading";
 ``unit``     likewise, and it went there by a factor between units in one step;
@@ -36,6 +37,8 @@ UNIT_TOLERANCE = 0.03  # relative
 class SensorCheckState(msgspec.Struct, array_like=True):
     """Per sensor: last fresh value, steps unchanged, steps out of range and in which way.
 
+    Of one that was never heard, ``same`` counts the steps in which others were.
+
     ``tainted`` counts the rows for which a window still holds readings of a fault.
     """
 
@@ -52,16 +55,17 @@ class SensorRules:
     Parameters
     ----------
     sensors : the model's inputs.
-    window : the model's, in steps.
+    window, hold : the model's, in steps.
     """
 
-    def __init__(self, sensors: tuple[SensorSpec, ...], *, window: int) -> None:
+    def __init__(self, sensors: tuple[SensorSpec, ...], *, window: int, hold: int) -> None:
         self.names = tuple(s.name for s in sensors)
         self.low = [-math.inf if s.low is None else s.low for s in sensors]
         self.high = [math.inf if s.high is None else s.high for s in sensors]
         self.sentinels = [frozenset(s.sentinels) for s in sensors]
         self.patience = [math.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
         self.window = window
+        self.hold = hold
         self._all_sentinels = frozenset().union(*self.sentinels)
         self._least_patience = min(self.patience)
 
@@ -131,8 +135,10 @@ class SensorCheck:
         for i, value in enumerate(row.values):
             fault = None
             if value != value:  # noqa: PLR0124 - NaN: the hold ran out
-                state.same[i] = 0
-                fault = None if silent else "missing"
+                unheard = state.last[i] != state.last[i]
+                state.same[i] = state.same[i] + (not silent) if unheard else 0
+                late = not unheard or state.same[i] > rules.hold
+                fault = "missing" if late and not silent else None
             else:
                 if row.fresh[i]:
                     self._take(i, value)

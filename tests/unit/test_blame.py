@@ -104,7 +104,20 @@ def test_what_is_expected_of_it_is_what_the_others_say() -> None:
     model = Together(LEADER)
     followed = model.reconstruct(window[None])[0]
     found = scorer(3).blame(window, followed, model.reconstruct)
-    assert abs(found.expected[0] - 1.0) < 0.7 * abs(followed[-1, 0] - 1.0)
+    there = found.steps[0]
+    healthy = window[there, 0] - 4.0
+    assert abs(found.expected[0] - healthy) < 0.7 * abs(followed[there, 0] - healthy)
+
+
+@pytest.mark.parametrize("at", [STEPS // 2, STEPS - 3])
+def test_a_fault_that_is_over_is_told_where_it_was(at: int) -> None:
+    window = np.outer(np.linspace(-1.0, 1.0, STEPS), LEADER)
+    window[: STEPS // 2, 1] += 50.0  # not judged
+    window[at, 0] += 4.0
+    model = Together(LEADER)
+    found = scorer(3).blame(window, model.reconstruct(window[None])[0], model.reconstruct)
+    assert found.steps[0] == at
+    assert found.steps.min() >= STEPS // 2
 
 
 def test_residuals_alone_name_another_there() -> None:

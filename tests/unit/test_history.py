@@ -326,3 +326,79 @@ def test_a_damaged_file_is_read_or_refused_never_thrown(  # noqa: ANN201
     except HistoryError:
         return
     assert 0 < rows <= 13
+
+
+GERMAN = "7,42;1.822,2;59,1;1.426;17.820"
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (GERMAN, [7.42, 1822.2, 59.1, 1426.0, 17820.0]),
+        ("7.42;1'822.2;59.1;1'426;17\u2019820", [7.42, 1822.2, 59.1, 1426.0, 17820.0]),
+        ("7,42;1 822,2;59,1;1 426;17 820", [7.42, 1822.2, 59.1, 1426.0, 17820.0]),
+        ("7,42;1\u202f822,2;59,1;1\u00a0426;17\u202f820", [7.42, 1822.2, 59.1, 1426.0, 17820.0]),
+        ("7.42;1,822.2;59.1;1,426;17,820,333", [7.42, 1822.2, 59.1, 1426.0, 17820333.0]),
+        ("7.42;1.826;59.123", [7.42, 1.826, 59.123]),
+        ("7,42;1,826;59,123", [7.42, 1.826, 59.123]),
+        ("1.826;59.123", [1.826, 59.123]),
+        ("1,826;59,123", [1.826, 59.123]),
+        ("7,42;0.182;59,1", [7.42, 0.182, 59.1]),
+    ],
+)
+def test_thousands_set_apart_are_told_from_decimals(
+    read,  # noqa: ANN001
+    cells: str,
+    values: list[float],
+) -> None:
+    head = ";".join(["time", *(f"s{i}" for i in range(len(values)))])
+    history = read(head + "\n" + "".join(f"{clock(i)};{cells}\n" for i in range(20)))
+    assert history.assets["asset"].values[7].tolist() == pytest.approx(values)
+
+
+def test_quoted_thousands_are_read(read) -> None:  # noqa: ANN001
+    lines = "".join(f'{clock(i)},7.5,"1,822.2"\n' for i in range(20))
+    assert read("time,a,b\n" + lines).assets["asset"].values[0].tolist() == [7.5, 1822.2]
+
+
+def test_a_thousand_far_down_is_no_small_number(read) -> None:  # noqa: ANN001
+    rows = [f"{clock(i)};7,4;{format(900 + i, ',').replace(',', '.')}\n" for i in range(300)]
+    history = read("time;a;b\n" + "".join(rows))
+    assert history.assets["asset"].values[[99, 100, 299], 1].tolist() == [999, 1000, 1199]
+    (said,) = [text for text in history.warnings if "comma in this file" in text]
+    assert "line 102, column 'b': '1.000' is read as 1000" in said
+
+
+def test_a_point_that_sets_no_thousands_apart_is_a_decimal_point(read) -> None:  # noqa: ANN001
+    rows = [f"{clock(i)};7,4;{1 + i / 8:.{3 - i % 2}f}\n" for i in range(300)]
+    values = read("time;a;b\n" + "".join(rows)).assets["asset"].values[:, 1]
+    assert values.max() < 40.0
+
+
+def test_a_column_of_numbers_and_words_is_lost_with_a_warning(read) -> None:  # noqa: ANN001
+    history = read("time,a,b\n" + "".join(f"{clock(i)},{i},{i}.5 bar\n" for i in range(20)))
+    assert history.sensors == ("a",)
+    assert any("'b' holds text such as '0.5 bar'" in text for text in history.warnings)
+    with pytest.raises(HistoryError, match=r"'b' \(text such as '0.5 bar'\)"):
+        read("time,b\n" + "".join(f"{clock(i)},{i}.5 bar\n" for i in range(20)))
+
+
+def engines(lengths: tuple[int, ...] = (30, 45, 25)) -> str:
+    """Engines one after the other, as turbofans' runs to failure are published."""
+    rows = [f"{unit + 1} {n + 1} {500 + n * 0.1:.1f}" for unit in range(len(lengths))
+            for n in range(lengths[unit])]  # fmt: skip
+    return "\n".join(rows) + "\n"
+
+
+def test_a_column_that_counts_anew_for_each_machine_is_its_time(read) -> None:  # noqa: ANN001
+    history = read("unit cycle temp\n" + engines())
+    assert list(history.assets) == ["1", "2", "3"]
+    assert [len(recording.row) for recording in history.assets.values()] == [30, 45, 25]
+    assert history.sensors == ("temp",)
+    assert any("'cycle' counts the rows of each 'unit'" in note for note in history.notes)
+    assert list(read(engines()).assets) == ["1", "2", "3"]
+
+
+def test_a_saw_tooth_beside_a_state_is_no_machine(read) -> None:  # noqa: ANN001
+    lines = "".join(f"{i % 20},{i // 20 % 2},{i / 7:.2f}\n" for i in range(200))
+    assert list(read("level,open,x\n" + lines).assets) == ["asset"]

@@ -14,6 +14,7 @@ from offbeat_edge.sensorcheck import RANGE_STEPS, SensorCheck, SensorCheckState,
 from offbeat_edge.window import Row
 
 WINDOW = 6
+HOLD = 3
 SENSORS = (
     SensorSpec(name="flow", center=50.0, scale=5.0, low=20.0, high=90.0, cadence_ms=1000,
                stuck_steps=8, sentinels=(0.0, -1.0, 9999.0)),
@@ -22,7 +23,7 @@ SENSORS = (
 
 
 def check() -> SensorCheck:
-    return SensorCheck(SensorRules(SENSORS, window=WINDOW))
+    return SensorCheck(SensorRules(SENSORS, window=WINDOW, hold=HOLD))
 
 
 def story(watched: SensorCheck, flow: list[float]) -> list[str | None]:
@@ -77,8 +78,21 @@ def test_a_number_that_is_possible_for_one_sensor_is_no_sentinel_there() -> None
 
 
 def test_missing_is_said_only_while_others_report() -> None:
-    assert story(check(), [math.nan])[-1] == "missing"
+    assert story(check(), [50.0, math.nan])[-1] == "missing"
     assert check().advance(Row(0, [math.nan] * 2, [False] * 2, False, False)) == {}
+
+
+def test_a_sensor_that_was_never_heard_has_as_long_as_a_reading_stands() -> None:
+    silent = [math.nan] * (HOLD + 2)
+    assert story(check(), silent) == [None] * HOLD + ["missing"] * 2
+    assert story(check(), [*silent[:HOLD], 50.0, math.nan]) == [None] * (HOLD + 1) + ["missing"]
+
+
+def test_silence_of_all_counts_for_nobody() -> None:
+    watched = check()
+    for step in range(2 * HOLD):
+        assert watched.advance(Row(step, [math.nan] * 2, [False] * 2, False, False)) == {}
+    assert story(watched, [math.nan] * HOLD) == [None] * HOLD
 
 
 def test_a_state_of_before_sentinels_is_taken_back() -> None:
@@ -103,7 +117,7 @@ def test_a_row_of_many_sensors_is_judged_as_each_sensor_alone(
 ) -> None:
     """Beside a sensor that is always absent, no row is ever waved through as a whole."""
     absent = SensorSpec(name="ghost", center=0.0, scale=1.0, cadence_ms=1000)
-    whole, each = check(), SensorCheck(SensorRules((*SENSORS, absent), window=WINDOW))
+    whole, each = check(), SensorCheck(SensorRules((*SENSORS, absent), window=WINDOW, hold=HOLD))
     rows = [(flow, fresh) for flow, fresh, times in readings for _ in range(times)]
     for step, (flow, fresh) in enumerate(rows):
         present = not math.isnan(flow)

@@ -30,6 +30,15 @@ Kind = Literal["number", "flag", "time", "text", "empty"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
 _COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?$")
+OTHER = {".": ",", ",": "."}  # what may stand between thousands, by the decimal point
+BLANKS = " '\u2019\u00a0\u202f"  # and what always may
+# Numbers with thousands set apart, by the decimal point; a regular expression of RE2 as well.
+GROUPED = {
+    point: rf"^[+-]?[1-9][0-9]{{0,2}}([{other}{BLANKS}][0-9]{{3}})+([{point}][0-9]+)?$"
+    for point, other in OTHER.items()
+}
+_GROUPED = {point: re.compile(pattern) for point, pattern in GROUPED.items()}
+_THREE = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}$")  # decimals, or a thousand set apart
 _TIME = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]+\d{1,2}:\d{2}.*)?$|\d{8}T\d{4,6}"
     r"|\d{4}(-\d{2}){5}$"
@@ -73,7 +82,7 @@ def sniff(head: str) -> Layout:
         raise HistoryError("expected a header and rows, got an empty file")
     delimiter = _delimiter(sample)
     rows = [row for row in csv.reader(sample, delimiter=delimiter) if row]
-    decimal = _decimal(rows, delimiter)
+    decimal = _decimal(rows)
     return _with_header(rows, delimiter, decimal, start)
 
 
@@ -92,6 +101,8 @@ def _cell_kind(cell: str, decimal: str) -> Kind:
     if cell.lower() in NULLS:
         return "empty"
     if _NUMBER.match(cell) or (decimal == "," and _COMMA_NUMBER.match(cell)):
+        return "number"
+    if _GROUPED[decimal].match(cell):
         return "number"
     if cell.lower() in TRUE or cell.lower() in FALSE:
         return "flag"
@@ -117,12 +128,25 @@ def _delimiter(lines: list[str]) -> str:
     return best
 
 
-def _decimal(rows: list[list[str]], delimiter: str) -> Literal[".", ","]:
+def _decimal(rows: list[list[str]]) -> Literal[".", ","]:
+    """Take the decimal point that most numbers have; what may be a thousand counts last."""
     cells = [cell.strip() for row in rows[1:] for cell in row]
-    commas = sum(1 for cell in cells if _COMMA_NUMBER.match(cell))
-    dots = sum(1 for cell in cells if "." in cell and _NUMBER.match(cell))
-    quoted_or_other = delimiter != "," or commas > 0
-    return "," if quoted_or_other and commas > dots else "."
+    sure = [cell for cell in cells if not _THREE.match(cell)]
+    for some in (sure, cells):
+        commas = sum(1 for cell in some if _has(cell, ","))
+        dots = sum(1 for cell in some if _has(cell, "."))
+        if commas != dots:
+            return "," if commas > dots else "."
+    return "."
+
+
+def _has(cell: str, point: Literal[".", ","]) -> bool:
+    """Tell whether a cell is a number with this decimal point."""
+    if point not in cell:
+        return False
+    plain = _COMMA_NUMBER if point == "," else _NUMBER
+    grouped = _GROUPED[point].match(cell)
+    return bool(plain.match(cell) or (grouped and grouped.group(2)))
 
 
 def _with_header(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 NOTHING = "holds no value at all"
 LOOK_ROWS = 100_000  # rows looked at to judge a column
 LOOK_CELLS = 100  # of text
+MOST_RUNS = 0.1  # a row, of what is several machines one after the other
 _CLOCK = re.compile(r"\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?$")
 ASSET_NAMES = frozenset({"asset", "asset_id", "machine", "machine_id", "device", "device_id",
                          "equipment", "equipment_id", "pump", "pump_id", "unit_id"})  # fmt: skip
@@ -89,6 +90,9 @@ def find_roles(table: Table, options: HistoryOptions) -> Roles:
             _require(table, name)
     time = options.time_column or _find_time(table, taken=set(named))
     asset = options.asset_column or _find_asset(table, taken={time, *options.label_columns})
+    runs = None if time else _find_runs(table, asset, taken={*options.label_columns})
+    if runs is not None:
+        asset, time = runs
     clock = _find_clock(table, time)
     long = _find_long(table, time=time, asset=asset)
     if long is not None:
@@ -96,7 +100,11 @@ def find_roles(table: Table, options: HistoryOptions) -> Roles:
         note = f"long layout: one row a reading ({sensor!r} names the sensor, {value!r} holds it)"
         return Roles(time=time, clock=clock, asset=asset, labels=options.label_columns,
                      sensor=sensor, value=value, notes=(note,))  # fmt: skip
-    return replace(_wide_roles(table, options, time, asset), clock=clock)
+    found = replace(_wide_roles(table, options, time, asset), clock=clock)
+    if runs is None:
+        return found
+    note = f"column {time!r} counts the rows of each {asset!r}: it is the time"
+    return replace(found, notes=(*found.notes, note))
 
 
 def _wide_roles(
@@ -121,9 +129,15 @@ def _wide_roles(
             sensors.append(name)
             continue
         said = f"column {name!r} {reason}; it is not used as a sensor"
-        (warnings if kind in ("number", "empty") and reason == NOTHING else notes).append(said)
+        lost = kind in ("number", "empty") and reason == NOTHING
+        (warnings if lost or (kind == "text" and _begins_as_number(table, name)) else notes).append(
+            said
+        )
     if not sensors:
-        kinds = ", ".join(f"{name!r} ({kind})" for name, kind in table.kinds.items())
+        kinds = ", ".join(
+            f"{name!r} ({_such_as(table, name) if kind == 'text' else kind})"
+            for name, kind in table.kinds.items()
+        )
         raise HistoryError(f"expected a column of numbers, got {kinds}", path=table.path)
     return Roles(time=time, sensors=tuple(sensors), asset=asset, labels=options.label_columns,
                  notes=tuple(notes), warnings=tuple(warnings))  # fmt: skip
@@ -135,7 +149,7 @@ def _why_not(table: Table, name: str) -> str | None:
     if kind == "time":
         return "holds times"
     if kind == "text":
-        return "holds text"
+        return f"holds {_such_as(table, name)}"
     values = look(table, name)
     if not np.isfinite(values).any() and not np.isfinite(table.numbers(name)).any():
         return NOTHING
@@ -144,6 +158,21 @@ def _why_not(table: Table, name: str) -> str | None:
     if is_row_index(name, values):
         return "counts the rows"
     return None
+
+
+def _such_as(table: Table, name: str) -> str:
+    """Show a cell of a text column."""
+    return f"text such as {_first_cell(table, name)!r}"
+
+
+def _begins_as_number(table: Table, name: str) -> bool:
+    """Tell whether somebody may take a text column for numbers."""
+    return re.match(r"[+-]?[.,]?\d", _first_cell(table, name)) is not None
+
+
+def _first_cell(table: Table, name: str) -> str:
+    cells = table.columns[name].slice(0, LOOK_CELLS).to_pylist()
+    return next((str(cell).strip() for cell in cells if cell is not None), "")
 
 
 def is_row_index(name: str, values: NDArray[np.float64]) -> bool:
@@ -209,6 +238,26 @@ def _find_asset(table: Table, taken: set[str | None]) -> str | None:
             whole = values[np.isfinite(values)]
             if whole.size and (whole == np.round(whole)).all() and np.unique(whole).size <= 1000:
                 return name
+    return None
+
+
+def _find_runs(table: Table, asset: str | None, taken: set[str | None]) -> tuple[str, str] | None:
+    """Find (asset, time) where one column counts by one and begins anew whenever the other changes.
+
+    So turbofans and batches are written down: unit, cycle, readings.
+    """
+    numbers = {name: table.numbers(name) for name, kind in table.kinds.items()
+               if kind == "number" and name not in taken}  # fmt: skip
+    whole = {name: v for name, v in numbers.items() if (v == np.round(v)).all()}
+    for clock, counts in whole.items():
+        anew = np.diff(counts) != 1
+        if not 0 < anew.sum() <= MOST_RUNS * len(anew):
+            continue
+        for name, values in whole.items():
+            changes = np.diff(values) != 0
+            each_once = np.unique(values).size == changes.sum() + 1
+            if asset in (None, name) and (changes == anew).all() and each_once:
+                return name, clock
     return None
 
 

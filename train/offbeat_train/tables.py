@@ -24,7 +24,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from offbeat_train.errors import HistoryError
-from offbeat_train.layout import FALSE, NULLS, TRUE, Kind, Layout, sniff
+from offbeat_train.layout import BLANKS, FALSE, GROUPED, NULLS, OTHER, TRUE, Kind, Layout, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 HEAD_BYTES = 256 * 1024  # looked at to find the layout
 BAD_SHARE = 0.01  # of rows or cells; beyond it a file is refused, not mended
+POINTS = {".": "point", ",": "comma"}
 MAX_RETYPES = 64  # columns whose type may turn out different further down
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -268,7 +269,8 @@ def _mend(table: Table, name: str, decimal: str) -> Table:
         lowered = pc.utf8_lower(texts)
         texts = pc.if_else(pc.is_in(lowered, pa.array(TRUE)), "1", texts)
         texts = pc.if_else(pc.is_in(lowered, pa.array(FALSE)), "0", texts)
-    numbers = _to_numbers(texts, decimal)
+    joined = _joined_thousands(pc.utf8_trim_whitespace(texts), decimal)
+    numbers = _to_numbers(joined, decimal)
     known = np.asarray(pc.is_valid(texts).to_numpy(zero_copy_only=False), dtype=bool)
     bad = np.flatnonzero(known & np.isnan(numbers))
     if bad.size > BAD_SHARE * max(1, int(known.sum())) and bad.size > 1:
@@ -280,6 +282,11 @@ def _mend(table: Table, name: str, decimal: str) -> Table:
             )  # fmt: skip
         coded = {**table.columns, name: texts.dictionary_encode()}
         return replace(table, columns=coded, kinds={**table.kinds, name: "text"})
+    if (row := _ambiguous(texts, joined, decimal)) is not None:
+        table.warnings.append(
+            f"{table.path}, line {table.line(row)}, column {name!r}: {texts[row].as_py()!r} is "
+            f"read as {joined[row].as_py()}: decimals have a {POINTS[decimal]} in this file"
+        )
     for row in bad[:1]:
         table.warnings.append(
             f"{table.path}, line {table.line(int(row))}, column {name!r}: expected a number, got "
@@ -292,13 +299,32 @@ def _mend(table: Table, name: str, decimal: str) -> Table:
 def _to_numbers(texts: Any, decimal: str) -> NDArray[np.float64]:  # noqa: ANN401
     if decimal == ",":
         texts = pc.replace_substring(texts, ",", ".")
-    texts = pc.utf8_trim_whitespace(texts)
     pattern = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
     clean = pc.if_else(
         pc.match_substring_regex(texts, pattern), texts, pa.scalar(None, pa.string())
     )
     clean = pc.utf8_ltrim(clean, "+")
     return np.asarray(pc.cast(clean, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _joined_thousands(texts: Any, decimal: str) -> Any:  # noqa: ANN401
+    """Take out what sets thousands apart.
+
+    A point does where numbers have a decimal comma (and the other way round),
+    unless a number of the column has it elsewhere.
+    """
+    other, grouped = OTHER[decimal], pc.match_substring_regex(texts, GROUPED[decimal])
+    pointed = pc.match_substring(texts, other)
+    blanks = BLANKS if pc.any(pc.and_not(pointed, grouped)).as_py() else other + BLANKS
+    return pc.if_else(grouped, pc.replace_substring_regex(texts, f"[{blanks}]", ""), texts)
+
+
+def _ambiguous(texts: Any, joined: Any, decimal: str) -> int | None:  # noqa: ANN401
+    """Find the first number that were another if its thousands were not joined."""
+    one = pc.equal(pc.count_substring(texts, OTHER[decimal]), 1)
+    whole = pc.invert(pc.match_substring(texts, decimal))
+    rows = pc.indices_nonzero(pc.and_(pc.and_(one, whole), pc.not_equal(texts, joined)))
+    return int(rows[0].as_py()) if len(rows) else None
 
 
 def _spellings(words: tuple[str, ...]) -> list[str]:
