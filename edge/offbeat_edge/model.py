@@ -51,11 +51,12 @@ class Judged(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """Where a score comes from."""
+    """Where a score comes from; what is expected of a sensor, the others say."""
 
     shares: list[float]  # (F,), sum 1
-    expected: list[float]  # (F,) in units, as the other sensors say, where they differ most
+    expected: list[float]  # (F,) in units, at the judged step at which each is furthest from it
     actual: list[float]  # (F,) likewise, what came there
+    expected_last: list[float]  # (F,) in units, at the window's last step
 
 
 class Fits(NamedTuple):
@@ -175,8 +176,15 @@ class Model:
         except ModelError:
             return None
         expected = found.expected * self._spread + center.reshape(-1)
-        actual = window[found.steps, np.arange(len(expected))]
-        return Explained(found.shares.tolist(), expected.tolist(), actual.tolist())
+        first = len(window) - self.manifest.detector.rows
+        away = np.abs(scaled[0] - found.expected)[first:]
+        furthest = first + away.argmax(axis=0), np.arange(window.shape[1])
+        return Explained(
+            shares=found.shares.tolist(),
+            expected=expected[furthest].tolist(),
+            actual=window[furthest].tolist(),
+            expected_last=expected[-1].tolist(),
+        )
 
     def without(self, window: Floats, faulty: Iterable[str], fits: Fits | None = None) -> float:
         """Score one ``window`` (T, F) as if the sensors that are ``faulty`` said what others do.

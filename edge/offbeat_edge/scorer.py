@@ -47,11 +47,10 @@ class Rules(Protocol):
 
 
 class Blamed(NamedTuple):
-    """Whom a score comes from, and where it shows most."""
+    """Whom a score comes from."""
 
     shares: Floats  # (F,) >= 0, sum 1
-    steps: NDArray[np.intp]  # (F,) judged step at which each sensor is furthest from expectation
-    expected: Floats  # (F,) scaled: of each sensor there, as the others say
+    expected: Floats  # (T, F) scaled: of each sensor, as the others say
 
 
 class Scorer:
@@ -66,7 +65,6 @@ class Scorer:
         self._detector = Detector(rules.detector, sensors, threshold=rules.threshold)
         self._shapes = None if rules.shape is None else Shapes(rules.shape, sensors)
         self._scored = scored_columns(sensors).tolist()
-        self._rows = rules.detector.rows
 
     def score(self, windows: Floats, recon: Floats) -> Scores:
         """Score ``windows`` (N, T, F) against ``recon`` (N, T, F), both scaled."""
@@ -89,7 +87,7 @@ class Scorer:
         """
         scores = self._detector.score(window[None], recon[None])
         loudest = self.score(window[None], recon[None])
-        plain = self._blamed(loudest.shares[0], window, recon)
+        plain = Blamed(loudest.shares[0], recon)
         if loudest.score[0] > scores.score[0]:
             return plain
         order = sorted(self._scored, key=lambda column: (-plain.shares[column], column))
@@ -101,13 +99,7 @@ class Scorer:
             return plain
         expected = recon.copy()
         expected[:, suspects] = recons[np.arange(len(suspects)), :, suspects].T
-        shares = shares_of(parts[None], suspects, window.shape[1])[0]
-        return self._blamed(shares, window, expected)
-
-    def _blamed(self, shares: Floats, window: Floats, expected: Floats) -> Blamed:
-        first = len(window) - self._rows
-        steps = first + np.abs(window - expected)[first:].argmax(axis=0)
-        return Blamed(shares, steps, expected[steps, np.arange(len(shares))])
+        return Blamed(shares_of(parts[None], suspects, window.shape[1])[0], expected)
 
     def without(self, window: Floats, columns: NDArray[np.intp], reconstruct: Reconstruct) -> float:
         """Score one ``window``, (T, F) scaled, as if its ``columns`` were as the others say."""

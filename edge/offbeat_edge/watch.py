@@ -38,7 +38,7 @@ from offbeat_edge.window import Aligner, Ring, Row
 if TYPE_CHECKING:
     from offbeat_edge.alertbook import Tell, Teller
     from offbeat_edge.control import Feedback, Maintenance
-    from offbeat_edge.model import Model
+    from offbeat_edge.model import Explained, Model
     from offbeat_edge.outputs import Outputs, Verdict
     from offbeat_edge.schema import Contribution, Reason, Sample
     from offbeat_edge.upkeep import Upkeep
@@ -179,7 +179,12 @@ class Watch:
         teller = self.book.teller
         if not teller.tell_scores:
             return ()
-        return self._contributions(self._explain(verdict, due) if teller.thorough else verdict)
+        found = self._explained(verdict, due) if teller.thorough else None
+        if found is None:
+            return self._contributions(verdict)
+        return self._contributions(
+            verdict._replace(shares=found.shares, expected=found.expected_last)
+        )
 
     def _threshold(self, step: int, verdict: Verdict) -> float:
         """Return the threshold in force, in units of the bundle's, and let it follow."""
@@ -222,15 +227,18 @@ class Watch:
         self.faults_told |= fresh
 
     def _anomaly_told(self, score: float, verdict: Verdict, due: Due) -> Told:
-        clear = self._explain(verdict, due) if self.named else verdict
-        return telling.of_anomaly(self.asset, score, self._contributions(clear))
+        found = self._explained(verdict, due) if self.named else None
+        if found is not None:
+            verdict = verdict._replace(
+                shares=found.shares, expected=found.expected, actual=found.actual
+            )
+        return telling.of_anomaly(self.asset, score, self._contributions(verdict))
 
-    def _explain(self, verdict: Verdict, due: Due) -> Verdict:
+    def _explained(self, verdict: Verdict, due: Due) -> Explained | None:
         """Say where a score comes from as well as can be said."""
         if due.window is None or verdict.expected is None:  # plain statistics know no better
-            return verdict
-        found = self.model.explain(due.window, fits_of([self.adapter]))
-        return verdict if found is None else verdict._replace(**found._asdict())
+            return None
+        return self.model.explain(due.window, fits_of([self.adapter]))
 
     def _contributions(self, verdict: Verdict) -> tuple[Contribution, ...]:
         return telling.contributions(self.model.names, verdict, most=self.named)

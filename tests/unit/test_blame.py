@@ -104,20 +104,7 @@ def test_what_is_expected_of_it_is_what_the_others_say() -> None:
     model = Together(LEADER)
     followed = model.reconstruct(window[None])[0]
     found = scorer(3).blame(window, followed, model.reconstruct)
-    there = found.steps[0]
-    healthy = window[there, 0] - 4.0
-    assert abs(found.expected[0] - healthy) < 0.7 * abs(followed[there, 0] - healthy)
-
-
-@pytest.mark.parametrize("at", [STEPS // 2, STEPS - 3])
-def test_a_fault_that_is_over_is_told_where_it_was(at: int) -> None:
-    window = np.outer(np.linspace(-1.0, 1.0, STEPS), LEADER)
-    window[: STEPS // 2, 1] += 50.0  # not judged
-    window[at, 0] += 4.0
-    model = Together(LEADER)
-    found = scorer(3).blame(window, model.reconstruct(window[None])[0], model.reconstruct)
-    assert found.steps[0] == at
-    assert found.steps.min() >= STEPS // 2
+    assert abs(found.expected[-1, 0] - 1.0) < 0.7 * abs(followed[-1, 0] - 1.0)
 
 
 def test_residuals_alone_name_another_there() -> None:
@@ -236,7 +223,25 @@ def test_a_thorough_engine_explains_scores_as_events_and_alerts_no_otherwise(
     assert plain.events
     assert slow.events == plain.events
     told = {s.time_ms: s.contributions for s in slow.scores}
-    assert [told[e.time_ms] for e in slow.events] == [e.contributions for e in slow.events]
+    for event in slow.events:
+        shares = [(c.sensor, c.share) for c in event.contributions]
+        assert [(c.sensor, c.share) for c in told[event.time_ms]] == shares
+
+
+def test_an_event_tells_where_a_sensor_is_furthest_and_a_score_where_it_ends(
+    manifest: Manifest,
+) -> None:
+    model = model_of(manifest, Together((1.0, 0.3)))
+    rows, spec = manifest.detector.rows, manifest.model
+    window = np.full((spec.window, len(manifest.sensors)), 20.0)
+    window[:-rows, 1] += 90.0  # not judged
+    at = spec.window - rows
+    window[at, 0] += 9.0
+    found = model.explain(window)
+    assert found is not None
+    assert found.actual[0] == window[at, 0] != window[-1, 0]
+    assert found.actual[1] == 20.0
+    assert found.expected[0] != found.expected_last[0]
 
 
 def test_an_engine_that_names_nobody_spends_nothing_on_it(manifest: Manifest) -> None:

@@ -57,9 +57,9 @@ def test_a_counter_that_was_asked_for_is_kept() -> None:
     assert any("its values will leave what was learned: 's2'" in text for text in made.warnings)
 
 
-def test_a_counter_with_nothing_but_switches_beside_it_is_kept() -> None:
-    made = prepared(history(counting()[:, 2:]))
-    assert [sensor.name for sensor in made.sensors] == ["s0", "s1"]
+def test_a_counter_with_nothing_that_is_measured_beside_it_is_kept() -> None:
+    made = prepared(history(np.column_stack([counting()[:, 2:], np.full(1000, 3.5)])))
+    assert [sensor.name for sensor in made.sensors] == ["s0", "s1", "s2"]
 
 
 def test_a_spike_does_not_flatten_the_scale() -> None:

@@ -344,6 +344,8 @@ GERMAN = "7,42;1.822,2;59,1;1.426;17.820"
         ("1.826;59.123", [1.826, 59.123]),
         ("1,826;59,123", [1.826, 59.123]),
         ("7,42;0.182;59,1", [7.42, 0.182, 59.1]),
+        ("2.1;1,000;22,000;59,000", [2.1, 1.0, 22.0, 59.0]),
+        ("1,234,000;1,000", [1234000.0, 1000.0]),
     ],
 )
 def test_thousands_set_apart_are_told_from_decimals(
@@ -370,9 +372,22 @@ def test_a_thousand_far_down_is_no_small_number(read) -> None:  # noqa: ANN001
 
 
 def test_a_point_that_sets_no_thousands_apart_is_a_decimal_point(read) -> None:  # noqa: ANN001
-    rows = [f"{clock(i)};7,4;{1 + i / 8:.{3 - i % 2}f}\n" for i in range(300)]
-    values = read("time;a;b\n" + "".join(rows)).assets["asset"].values[:, 1]
+    rows = [f"{clock(i)};7,4;8,5;{1 + i / 8:.{3 - i % 2}f}\n" for i in range(300)]
+    values = read("time;a;b;c\n" + "".join(rows)).assets["asset"].values[:, 2]
     assert values.max() < 40.0
+
+
+def test_one_cell_that_is_no_thousand_leaves_the_others_theirs(read) -> None:  # noqa: ANN001
+    rows = [f"{clock(i)};7,4;{'0.5' if i == 250 else '1.426'}\n" for i in range(300)]
+    values = read("time;a;b\n" + "".join(rows)).assets["asset"].values[:, 1]
+    assert (values[0], values[250]) == (1426.0, 0.5)
+
+
+def test_many_columns_with_thousands_are_read(read) -> None:  # noqa: ANN001
+    names = [f"s{i}" for i in range(100)]
+    line = ";".join(["1.822,5"] * len(names))
+    history = read(";".join(["time", *names]) + "\n" + f"{clock(0)};{line}\n{clock(1)};{line}\n")
+    assert (history.assets["asset"].values == 1822.5).all()
 
 
 def test_a_column_of_numbers_and_words_is_lost_with_a_warning(read) -> None:  # noqa: ANN001
@@ -397,6 +412,22 @@ def test_a_column_that_counts_anew_for_each_machine_is_its_time(read) -> None:  
     assert history.sensors == ("temp",)
     assert any("'cycle' counts the rows of each 'unit'" in note for note in history.notes)
     assert list(read(engines()).assets) == ["1", "2", "3"]
+
+
+def test_machines_of_the_same_number_in_two_files_follow_each_other(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("unit cycle temp\n" + engines())
+    recordings = read_history([tmp_path]).assets
+    assert [len(recording.row) for recording in recordings.values()] == [60, 90, 50]
+    for recording in recordings.values():
+        assert (np.diff(recording.times_ms) > 0).all()
+        assert (np.diff(recording.row) > 0).all()
+
+
+@pytest.mark.parametrize("names", ["day,hour", "minute,second", "Month,Day", "week_no,weekday"])
+def test_a_calendar_is_no_machine(read, names: str) -> None:  # noqa: ANN001
+    lines = "".join(f"{i // 24},{i % 24},{i % 7}.5\n" for i in range(240))
+    assert list(read(f"{names},load\n{lines}").assets) == ["asset"]
 
 
 def test_a_saw_tooth_beside_a_state_is_no_machine(read) -> None:  # noqa: ANN001

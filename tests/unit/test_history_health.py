@@ -93,5 +93,7 @@ def test_a_counter_is_recognised() -> None:
     steps = np.arange(200.0)[:, None]
     assert examine(history(steps)).sensors[0].counter
     assert not examine(history(steps % 150)).sensors[0].counter
+    with_holes = np.where(steps % 50 == 7, -9999.0, steps)
+    assert examine(history(with_holes)).sensors[0].counter
     thrown_once = (steps > 100).astype(np.float64)
     assert not examine(history(thrown_once)).sensors[0].counter

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import msgspec
+import numpy as np
 import pytest
+from fit_parts import history
 from retrain_parts import (
     BEGIN_MS,
     DAY_MS,
@@ -20,6 +23,8 @@ from retrain_parts import (
 )
 
 from offbeat_edge import bundle
+from offbeat_train.health import examine
+from offbeat_train.retrain.challenger import asked_for
 from offbeat_train.retrain.job import Outcome, adopt, retrain
 from offbeat_train.retrain.past import Said, Span, digest
 from offbeat_train.retrain.record import Judgement
@@ -27,6 +32,8 @@ from offbeat_train.retrain.shelf import Shelf
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from offbeat_edge.manifest import Manifest
 
 pytestmark = pytest.mark.slow
 NOW_MS = 1_800_000_000_000
@@ -220,3 +227,12 @@ def test_a_bundle_from_elsewhere_can_be_the_first_champion(
     later = tmp_path / "later.offbeat"
     later.write_bytes(b"not even looked at")
     assert adopt(shelf, later) == version
+
+
+@pytest.mark.parametrize(("had", "asked"), [(("s0", "s1"), True), (("s0",), False)])
+def test_a_challenger_has_a_counter_where_its_champion_has_it(
+    had: tuple[str, ...], *, asked: bool
+) -> None:
+    rows = np.column_stack([np.sin(np.arange(300.0)), np.arange(300.0)])
+    champion = SimpleNamespace(sensors=[SimpleNamespace(name=name) for name in had])
+    assert asked_for(examine(history(rows)), cast("Manifest", champion)) is asked

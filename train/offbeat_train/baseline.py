@@ -45,11 +45,7 @@ class WindowedPca(NamedTuple):
         if windows.ndim != 3 or len(windows) < 2:
             raise ValueError(f"baseline: expected windows (N >= 2, T, F), got {windows.shape}")
         keep = np.linspace(0, len(windows) - 1, min(len(windows), MAX_WINDOWS)).astype(np.intp)
-        return cls.of(Spectrum.of(windows[keep]), energy=energy)
-
-    @classmethod
-    def of(cls, known: Spectrum, *, energy: float = ENERGY) -> WindowedPca:
-        """Take the components that hold ``energy``."""
+        known = Spectrum.of(windows[keep])
         rank = rank_for(known.variances, energy)
         return cls(known.mean, np.ascontiguousarray(known.directions[:, :rank]))
 

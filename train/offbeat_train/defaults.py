@@ -70,7 +70,7 @@ class Linear(NamedTuple):
 
 
 class Spectrum(NamedTuple):
-    """The principal components of some windows: what PCA and the linear path are cut from.
+    """The principal components of some windows: what PCA or the linear path is cut from.
 
     ``mean`` (T x F,), ``variances`` (k,) descending, ``directions`` (T x F, k).
     """

@@ -73,7 +73,7 @@ class SensorHealth:
 
     @property
     def counter(self) -> bool:
-        """It never falls and often rises: energy, hours, pieces; what is next it never had."""
+        """It rises and never falls: energy, hours, pieces; what is next it never had."""
         return self.rises and self.distinct > RISING_DISTINCT
 
 
@@ -186,7 +186,9 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
     usual = values[~sentinel_mask(values, sentinels)] if sentinels else values
     quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
     cadence, late = _intervals([times for times, _ in known])
-    rises = all(bool((np.diff(part) >= 0).all()) for _, part in known)
+    rises = all(
+        bool((np.diff(part[~sentinel_mask(part, sentinels)]) >= 0).all()) for _, part in known
+    )
     flat, longest = _flatness([v for _, v in known])
     return SensorHealth(
         name=name,

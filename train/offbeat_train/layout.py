@@ -59,6 +59,7 @@ class Layout:
     kinds: tuple[Kind, ...]
     skip: int
     notes: tuple[str, ...] = ()
+    thousands: tuple[str, ...] = ()  # columns in which they are set apart
 
 
 def sniff(head: str) -> Layout:
@@ -82,7 +83,7 @@ def sniff(head: str) -> Layout:
         raise HistoryError("expected a header and rows, got an empty file")
     delimiter = _delimiter(sample)
     rows = [row for row in csv.reader(sample, delimiter=delimiter) if row]
-    decimal = _decimal(rows)
+    decimal = _decimal(rows[1:])
     return _with_header(rows, delimiter, decimal, start)
 
 
@@ -129,24 +130,32 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def _decimal(rows: list[list[str]]) -> Literal[".", ","]:
-    """Take the decimal point that most numbers have; what may be a thousand counts last."""
-    cells = [cell.strip() for row in rows[1:] for cell in row]
-    sure = [cell for cell in cells if not _THREE.match(cell)]
-    for some in (sure, cells):
-        commas = sum(1 for cell in some if _has(cell, ","))
-        dots = sum(1 for cell in some if _has(cell, "."))
-        if commas != dots:
-            return "," if commas > dots else "."
-    return "."
+    """Take the decimal point of most columns; one that may be set apart for thousands counts half.
+
+    >>> _decimal([["7,42", "1.426"], ["7,43", "1.427"]])
+    ','
+    """
+    width = max((len(row) for row in rows), default=0)
+    votes: Counter[str] = Counter()
+    for index in range(width):
+        cells = [row[index].strip() for row in rows if index < len(row)]
+        for point in OTHER:
+            votes[point] += _vote(cells, point)
+    return "," if votes[","] > votes["."] else "."
 
 
-def _has(cell: str, point: Literal[".", ","]) -> bool:
-    """Tell whether a cell is a number with this decimal point."""
-    if point not in cell:
-        return False
+def _vote(cells: list[str], point: str) -> int:
+    """Say how surely a column has this decimal point: 2, 1 where thousands look the same, or 0."""
     plain = _COMMA_NUMBER if point == "," else _NUMBER
-    grouped = _GROUPED[point].match(cell)
-    return bool(plain.match(cell) or (grouped and grouped.group(2)))
+    for cell in cells:
+        grouped = _GROUPED[point].match(cell)
+        decimals = point in cell and not _THREE.match(cell)
+        if (decimals and (plain.match(cell) or grouped)) or (
+            grouped and cell.count(OTHER[point]) > 1
+        ):
+            return 2
+    known = [cell for cell in cells if cell.lower() not in NULLS]
+    return int(bool(known) and all(point in cell and _THREE.match(cell) for cell in known))
 
 
 def _with_header(
@@ -164,7 +173,11 @@ def _with_header(
         kinds=tuple(kind_of(cells, decimal) for cells in columns),
         skip=start + int(named),
         notes=notes,
-    )
+        thousands=tuple(
+            name for name, cells in zip(names, columns, strict=True)
+            if any(_GROUPED[decimal].match(cell.strip()) for cell in cells)
+        ),
+    )  # fmt: skip
 
 
 def _is_header(rows: list[list[str]], decimal: str) -> bool:

@@ -159,7 +159,7 @@ def _usable(health: Health, *, named: bool) -> tuple[tuple[SensorHealth, ...], l
                         needed=1, got=0)  # fmt: skip
     moving = tuple(s for s in alive if not (s.flag and s.constant)) or alive
     others = tuple(s for s in moving if not s.counter)
-    measured = any(not s.flag for s in others)
+    measured = any(not (s.flag or s.constant) for s in others)
     usable = others if measured and not named else moving
     for sensor in usable:
         extreme = max(sensor.low, sensor.high, key=abs)

@@ -34,6 +34,7 @@ MOST_RUNS = 0.1  # a row, of what is several machines one after the other
 _CLOCK = re.compile(r"\d{1,2}[:.]\d{2}([:.]\d{2}(\.\d+)?)?$")
 ASSET_NAMES = frozenset({"asset", "asset_id", "machine", "machine_id", "device", "device_id",
                          "equipment", "equipment_id", "pump", "pump_id", "unit_id"})  # fmt: skip
+_CALENDAR = re.compile(r"year|month|week|day|doy|date|hour|minute|second|time")
 SENSOR_NAMES = frozenset({"sensor", "sensor_id", "sensor_name", "tag", "tag_name", "metric",
                           "variable", "signal", "channel", "name", "field", "parameter",
                           "point", "measurement"})  # fmt: skip
@@ -90,9 +91,9 @@ def find_roles(table: Table, options: HistoryOptions) -> Roles:
             _require(table, name)
     time = options.time_column or _find_time(table, taken=set(named))
     asset = options.asset_column or _find_asset(table, taken={time, *options.label_columns})
-    runs = None if time else _find_runs(table, asset, taken={*options.label_columns})
-    if runs is not None:
-        asset, time = runs
+    given = {*options.label_columns, *options.sensors}
+    runs = None if time else _find_runs(table, asset, taken=given)
+    asset, counted = runs or (asset, None)
     clock = _find_clock(table, time)
     long = _find_long(table, time=time, asset=asset)
     if long is not None:
@@ -100,20 +101,22 @@ def find_roles(table: Table, options: HistoryOptions) -> Roles:
         note = f"long layout: one row a reading ({sensor!r} names the sensor, {value!r} holds it)"
         return Roles(time=time, clock=clock, asset=asset, labels=options.label_columns,
                      sensor=sensor, value=value, notes=(note,))  # fmt: skip
-    found = replace(_wide_roles(table, options, time, asset), clock=clock)
-    if runs is None:
-        return found
-    note = f"column {time!r} counts the rows of each {asset!r}: it is the time"
-    return replace(found, notes=(*found.notes, note))
+    return replace(_wide_roles(table, options, time, asset, counted), clock=clock)
 
 
 def _wide_roles(
-    table: Table, options: HistoryOptions, time: str | None, asset: str | None
+    table: Table,
+    options: HistoryOptions,
+    time: str | None,
+    asset: str | None,
+    counted: str | None,
 ) -> Roles:
     notes = []
     if asset is not None and options.asset_column is None:
         notes.append(f"column {asset!r} is read as the asset's name")
-    taken = {time, asset, *options.label_columns}
+    if counted is not None:
+        notes.append(f"column {counted!r} counts the rows of each {asset!r}; it is no sensor")
+    taken = {time, asset, counted, *options.label_columns}
     if options.sensors:
         for name in options.sensors:
             _require_numbers(table, name)
@@ -129,10 +132,8 @@ def _wide_roles(
             sensors.append(name)
             continue
         said = f"column {name!r} {reason}; it is not used as a sensor"
-        lost = kind in ("number", "empty") and reason == NOTHING
-        (warnings if lost or (kind == "text" and _begins_as_number(table, name)) else notes).append(
-            said
-        )
+        lost = reason == NOTHING or (kind == "text" and _begins_as_number(table, name))
+        (warnings if lost else notes).append(said)
     if not sensors:
         kinds = ", ".join(
             f"{name!r} ({_such_as(table, name) if kind == 'text' else kind})"
@@ -171,8 +172,8 @@ def _begins_as_number(table: Table, name: str) -> bool:
 
 
 def _first_cell(table: Table, name: str) -> str:
-    cells = table.columns[name].slice(0, LOOK_CELLS).to_pylist()
-    return next((str(cell).strip() for cell in cells if cell is not None), "")
+    cells = table.columns[name].drop_null().slice(0, LOOK_CELLS).to_pylist()
+    return next((str(cell).strip() for cell in cells if str(cell).strip()), "")
 
 
 def is_row_index(name: str, values: NDArray[np.float64]) -> bool:
@@ -241,23 +242,26 @@ def _find_asset(table: Table, taken: set[str | None]) -> str | None:
     return None
 
 
-def _find_runs(table: Table, asset: str | None, taken: set[str | None]) -> tuple[str, str] | None:
-    """Find (asset, time) where one column counts by one and begins anew whenever the other changes.
+def _find_runs(table: Table, asset: str | None, taken: set[str]) -> tuple[str, str] | None:
+    """Find (asset, count) where a column counts rows, anew whenever the other changes.
 
     So turbofans and batches are written down: unit, cycle, readings.
     """
-    numbers = {name: table.numbers(name) for name, kind in table.kinds.items()
-               if kind == "number" and name not in taken}  # fmt: skip
-    whole = {name: v for name, v in numbers.items() if (v == np.round(v)).all()}
-    for clock, counts in whole.items():
-        anew = np.diff(counts) != 1
-        if not 0 < anew.sum() <= MOST_RUNS * len(anew):
+    numbers = [
+        name for name, kind in table.kinds.items()
+        if kind == "number" and name not in taken and not _CALENDAR.search(name.lower())
+    ]  # fmt: skip
+    seen = {name: look(table, name) for name in numbers}
+    whole = {n: v for n, v in seen.items() if np.isfinite(v).all() and (v == np.round(v)).all()}
+    for count, counts in whole.items():
+        steps = np.diff(counts)
+        anew = steps < 0
+        if not 0 < anew.sum() <= MOST_RUNS * len(anew) or (steps[~anew] != 1).any():
             continue
         for name, values in whole.items():
-            changes = np.diff(values) != 0
-            each_once = np.unique(values).size == changes.sum() + 1
-            if asset in (None, name) and (changes == anew).all() and each_once:
-                return name, clock
+            matches = asset in (None, name) and ((np.diff(values) != 0) == anew).all()
+            if matches and np.unique(values).size == anew.sum() + 1:
+                return name, count
     return None
 
 

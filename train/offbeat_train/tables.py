@@ -180,7 +180,7 @@ class _TextReader:
             layout,
         )
         self.kinds = dict(zip(layout.names, layout.kinds, strict=True))
-        self.as_text: set[str] = set()
+        self.as_text = set(layout.thousands)
         self.short_rows: list[tuple[int, int]] = []  # (row, fields)
 
     def read(self) -> Table:
@@ -264,12 +264,12 @@ class _TextReader:
 
 def _mend(table: Table, name: str, decimal: str) -> Table:
     """Turn a text column into numbers, or leave it text where it mostly is."""
-    texts = table.columns[name]
+    texts = pc.utf8_trim_whitespace(table.columns[name])
     if table.kinds[name] == "flag":
         lowered = pc.utf8_lower(texts)
         texts = pc.if_else(pc.is_in(lowered, pa.array(TRUE)), "1", texts)
         texts = pc.if_else(pc.is_in(lowered, pa.array(FALSE)), "0", texts)
-    joined = _joined_thousands(pc.utf8_trim_whitespace(texts), decimal)
+    joined = _joined_thousands(texts, decimal)
     numbers = _to_numbers(joined, decimal)
     known = np.asarray(pc.is_valid(texts).to_numpy(zero_copy_only=False), dtype=bool)
     bad = np.flatnonzero(known & np.isnan(numbers))
@@ -311,11 +311,14 @@ def _joined_thousands(texts: Any, decimal: str) -> Any:  # noqa: ANN401
     """Take out what sets thousands apart.
 
     A point does where numbers have a decimal comma (and the other way round),
-    unless a number of the column has it elsewhere.
+    unless the column has more than a few numbers in which it does not.
     """
     other, grouped = OTHER[decimal], pc.match_substring_regex(texts, GROUPED[decimal])
     pointed = pc.match_substring(texts, other)
-    blanks = BLANKS if pc.any(pc.and_not(pointed, grouped)).as_py() else other + BLANKS
+    plain = pc.match_substring_regex(texts, rf"^[+-]?[0-9]*[{other}][0-9]*$")
+    doubtful = pc.sum(pc.and_(plain, pc.invert(grouped))).as_py() or 0
+    apart = doubtful > BAD_SHARE * (pc.sum(pointed).as_py() or 0)
+    blanks = BLANKS if apart else other + BLANKS
     return pc.if_else(grouped, pc.replace_substring_regex(texts, f"[{blanks}]", ""), texts)
 
 

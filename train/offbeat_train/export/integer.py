@@ -47,8 +47,9 @@ CORRECTION_MARGIN = 1.5
 COMPONENT_MARGIN = 1.5  # what a component is beyond that, the device adds
 LINEAR_MARGIN = 2.0
 LINEAR_LEAST, LINEAR_MOST = 4.0, 16.0  # standard deviations
-ROUNDS = 4  # of turning components; after the first, one weight in fifty is still more than ...
-HALF = 0.499  # ... steps from where it is rounded to, after the last, one in 500
+ROUNDS = 4  # of turning components; one weight in 500 is then further from its integer than ...
+HALF = 0.499  # ... steps, and cut there, of one in fifty after the first round
+WEAKEST = 0.01  # of the strongest turn: a component with less is as good as lost
 SMALLEST = 1e-3  # a tensor that is always zero still needs a scale
 WIDEST = 4  # parts of one SPLIT or CONCATENATION; delegates leave wider ones to the interpreter
 BIAS_LIMIT = 2**30  # steps of a 32-bit bias, with room for the products
@@ -297,17 +298,22 @@ def turned(there: Floats, back: Floats) -> tuple[Floats, Floats]:
     ``back``, (rank, size), undoes that: the product is as it was, and of a window in
     that space the rounding of ``there`` takes nothing.  Repeated, as a weight that then is
     more than half a step from its rounded value is rounded another way.
+
+    Both come back as they were where a column is so small that all of it is rounded away.
     """
     exact = there.astype(np.float64)
     _, scale = quantized(there)
     found = exact / scale
+    data, turn = found, np.eye(there.shape[1])
     for _ in range(ROUNDS):
         data = np.clip(np.rint(found), -INT8, INT8)
-        turn = np.linalg.lstsq(exact, data * scale, rcond=None)[0]
+        turn = np.linalg.lstsq(exact, data * scale, rcond=None)[0].astype(np.float64)
         found = exact @ turn / scale
+    undone, _, rank, _ = np.linalg.lstsq(turn, back.astype(np.float64), rcond=WEAKEST)
+    if rank < len(turn):
+        return there, back
     rest = np.where(np.abs(data) == INT8, 0.0, found - data)  # the largest keep the scale
     found = (data + np.clip(rest, -HALF, HALF)) * scale
-    undone = np.linalg.lstsq(turn, back.astype(np.float64), rcond=None)[0]
     return found.astype(np.float32), undone.astype(np.float32)
 
 

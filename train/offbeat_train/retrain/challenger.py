@@ -2,11 +2,13 @@
 
 Rules: the only module of retraining that brings TensorFlow.  The grid and
 the window are the plan's, so the champion's weights fit where the sensors
-are the same; where they do not, the bundle's lineage says why it started cold.
+are the same; where they do not, the bundle's lineage says why it started cold.  A champion
+that has a counter was asked for it, and so is the challenger.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import msgspec
 
 from offbeat_edge import bundle as bundles
 from offbeat_train import fit, package, report
+from offbeat_train.health import examine
 from offbeat_train.retrain import holdout
 from offbeat_train.retrain import weights as kept
 from offbeat_train.retrain.shelf import BUNDLE, REPORT, REPORT_PAGE, WEIGHTS
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from offbeat_edge.manifest import Manifest
+    from offbeat_train.health import Health
     from offbeat_train.history import History
     from offbeat_train.retrain.record import Plan
 
@@ -47,7 +51,10 @@ def make(
         units=plan.units, epochs=plan.epochs, seed=plan.seed,
         budget_per_week=plan.budget_per_week, scatter_ms=plan.block_ms, start=start,
     )  # fmt: skip
-    fitted = fit.fit(rows, options, on=on)
+    health = examine(rows)
+    if manifest is not None and asked_for(health, manifest):
+        rows = replace(rows, named=True)
+    fitted = fit.fit(rows, options, on=on, health=health)
     target = folder / BUNDLE
     on.stage("writing the bundle")
     made = datetime.fromtimestamp(plan.made_ms / 1000, UTC)
@@ -55,6 +62,12 @@ def make(
     kept.save(folder / WEIGHTS, fitted.trained.weights)
     report.write(folder / REPORT_PAGE, fitted, bundle=target, digest=digest)
     (folder / REPORT).write_bytes(_report(target))
+
+
+def asked_for(health: Health, champion: Manifest) -> bool:
+    """Tell whether a champion has what would be left out, so that it was asked for."""
+    had = {sensor.name for sensor in champion.sensors}
+    return any(sensor.counter and sensor.name in had for sensor in health.sensors)
 
 
 def _origin(plan: Plan) -> package.Origin:
