@@ -46,8 +46,22 @@ def of_anomaly(asset: str, score: float, found: tuple[Contribution, ...]) -> Tol
     top = found[0]
     message += f", most from {top.sensor}"
     if top.expected is not None and top.actual is not None:
-        message += f" ({top.actual:.4g}, expected {top.expected:.4g})"
+        actual, expected = told_apart(top.actual, top.expected)
+        message += f" ({actual}, expected {expected})"
     return Told(message, found)
+
+
+def told_apart(actual: float, expected: float) -> tuple[str, str]:
+    """Write two numbers with four digits, or as many as show their difference.
+
+    >>> told_apart(20.0, 10.04), told_apart(2388.04, 2388.1)
+    (('20', '10.04'), ('2388.04', '2388.1'))
+    """
+    for digits in (4, 6, 9):
+        both = f"{actual:.{digits}g}", f"{expected:.{digits}g}"
+        if both[0] != both[1]:
+            break
+    return both
 
 
 def of_fault(asset: str, faults: Mapping[str, str], readings: Mapping[str, float | None]) -> Told:
