@@ -19,7 +19,15 @@ from offbeat_edge.telling import Told
 
 if TYPE_CHECKING:
     from offbeat_edge.control import Verdict
-    from offbeat_edge.schema import Adaptation, AlertRule, EventType, Kind, ModelRef, Reason
+    from offbeat_edge.schema import (
+        Adaptation,
+        AlertRule,
+        Contribution,
+        EventType,
+        Kind,
+        ModelRef,
+        Reason,
+    )
     from offbeat_edge.window import Floats
 
 
@@ -30,7 +38,9 @@ class Teller(NamedTuple):
     gateway: str
     contributions: int  # sensors named in a score or an event
     tell_scores: bool = True  # scores name sensors, too; else they are numbers alone
-    thorough: bool = False  # scores name them as events do, at the price of many scores
+    # To be filled with what an event at each score would name, by asset and time, ms: it is
+    # slow.  Scores then name sensors as events do, by what they read at the window's end.
+    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None
 
 
 class Windows(NamedTuple):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from offbeat_edge.control import Control, Logged
     from offbeat_edge.model import Model
-    from offbeat_edge.schema import AssetState, Sample, Stage
+    from offbeat_edge.schema import AssetState, Contribution, Sample, Stage
     from offbeat_edge.watch import Due
 
 AT_ONCE = 16  # windows judged together: one invocation; more are no faster, and need memory
@@ -81,7 +81,7 @@ class Engine:
     route : asset name → its model, or None when nobody watches it.
     contributions : how many sensors an event or score names.
     tell_scores : name sensors in scores, too, as in events; False where nobody reads them.
-    thorough : explain every score as events are explained; slow.
+    explained : to be filled with what an event at each score would name; slow.
     max_assets : assets that samples can make known; those of a snapshot stay.
     fleet : what changes ``route``; None: nothing does.
     """
@@ -94,11 +94,11 @@ class Engine:
         route: Callable[[str], Model | None],
         contributions: int = 5,
         tell_scores: bool = True,
-        thorough: bool = False,
+        explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
         max_assets: int = MAX_ASSETS,
         fleet: Fleet | None = None,
     ) -> None:
-        self.teller = Teller(site, gateway, contributions, tell_scores, thorough)
+        self.teller = Teller(site, gateway, contributions, tell_scores, explained)
         self.route = route
         self.max_assets = max_assets
         self._fleet = fleet

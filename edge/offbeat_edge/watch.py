@@ -179,12 +179,14 @@ class Watch:
         teller = self.book.teller
         if not teller.tell_scores:
             return ()
-        found = self._explained(verdict, due) if teller.thorough else None
-        if found is None:
+        if teller.explained is None:
             return self._contributions(verdict)
-        return self._contributions(
-            verdict._replace(shares=found.shares, expected=found.expected_last)
-        )
+        found = self._explained(verdict, due)
+        time_ms = due.row.step * self.aligner.period_ms
+        teller.explained[self.asset, time_ms] = self._named(verdict, found)
+        if found is not None:
+            verdict = verdict._replace(shares=found.shares, expected=found.expected_last)
+        return self._contributions(verdict)
 
     def _threshold(self, step: int, verdict: Verdict) -> float:
         """Return the threshold in force, in units of the bundle's, and let it follow."""
@@ -228,11 +230,15 @@ class Watch:
 
     def _anomaly_told(self, score: float, verdict: Verdict, due: Due) -> Told:
         found = self._explained(verdict, due) if self.named else None
+        return telling.of_anomaly(self.asset, score, self._named(verdict, found))
+
+    def _named(self, verdict: Verdict, found: Explained | None) -> tuple[Contribution, ...]:
+        """Return the sensors that an event names."""
         if found is not None:
             verdict = verdict._replace(
                 shares=found.shares, expected=found.expected, actual=found.actual
             )
-        return telling.of_anomaly(self.asset, score, self._contributions(verdict))
+        return self._contributions(verdict)
 
     def _explained(self, verdict: Verdict, due: Due) -> Explained | None:
         """Say where a score comes from as well as can be said."""

@@ -16,7 +16,7 @@ from offbeat_edge.detector import DetectorSpec
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
-from offbeat_edge.schema import Sample, SensorSpec
+from offbeat_edge.schema import Contribution, Sample, SensorSpec
 from offbeat_edge.scorer import Scorer
 from offbeat_edge.shape import ShapeSpec
 
@@ -189,11 +189,16 @@ def model_of(manifest: Manifest, reconstructor: Together) -> Model:
     )
 
 
-def fed(model: Model, *, contributions: int = 5, thorough: bool = False) -> Outputs:
+def fed(
+    model: Model,
+    *,
+    contributions: int = 5,
+    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
+) -> Outputs:
     """Two sensors that rise and fall as one, until the first goes its own way."""
     engine = Engine(
         site="s", gateway="g", route=lambda _: model, contributions=contributions,
-        thorough=thorough,
+        explained=explained,
     )  # fmt: skip
     return engine.feed([
         Sample("p", START + 1000 * k, {
@@ -219,13 +224,18 @@ def test_a_thorough_engine_explains_scores_as_events_and_alerts_no_otherwise(
 ) -> None:
     eager = msgspec.structs.replace(manifest, threshold=1.0)
     plain = fed(model_of(eager, Together((1.0, 0.3))))
-    slow = fed(model_of(eager, Together((1.0, 0.3))), thorough=True)
+    explained: dict[tuple[str, int], tuple[Contribution, ...]] = {}
+    slow = fed(model_of(eager, Together((1.0, 0.3))), explained=explained)
     assert plain.events
     assert slow.events == plain.events
-    told = {s.time_ms: s.contributions for s in slow.scores}
     for event in slow.events:
-        shares = [(c.sensor, c.share) for c in event.contributions]
-        assert [(c.sensor, c.share) for c in told[event.time_ms]] == shares
+        assert explained[event.asset, event.time_ms] == event.contributions
+    last = {s.time_ms: s for s in plain.scores}
+    for score in slow.scores:
+        shares = {c.sensor: c.share for c in explained[score.asset, score.time_ms]}
+        assert {c.sensor: c.share for c in score.contributions} == shares
+        came = {c.sensor: c.actual for c in last[score.time_ms].contributions}
+        assert {c.sensor: c.actual for c in score.contributions} == came
 
 
 def test_an_event_tells_where_a_sensor_is_furthest_and_a_score_where_it_ends(

@@ -132,12 +132,11 @@ def explain(
         if digest != bundle.digest:  # another model took over while it was open
             bundle, model, same_config = _open(of_one[0], bundle_of, config)
         model.fits = _fits(of_one[0], bundle.manifest)
-        found, told = _run(of_one, lake, model)
-        judged = found
-        if any(_measured_otherwise(event, found) for event in of_one):
-            judged, _ = _run(of_one, lake, _unfollowing(model))
-        compared += [_compare(event, told, judged) for event in of_one]
-        scores += found
+        found = judged = _run(of_one, lake, model)
+        if any(_measured_otherwise(event, found.scores) for event in of_one):
+            judged = _run(of_one, lake, _unfollowing(model))
+        compared += [_compare(event, found.told, judged) for event in of_one]
+        scores += found.scores
     kept = [event.id for event in events]
     compared.sort(key=lambda item: kept.index(item.event.id))
     ran = model.interpreter
@@ -205,10 +204,16 @@ def lead_ms(manifest: Manifest) -> int:
     return max(LEAD_MIN_MS, steps * spec.period_ms + 2 * held)
 
 
-def _run(
-    events: Sequence[AlertEvent], lake: Lake, model: Model
-) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
-    """Feed the engine; return scores with every sensor named, and events by id."""
+class _Ran(NamedTuple):
+    """An engine's run, with every sensor named."""
+
+    scores: list[ScoreRecord]
+    told: dict[str, AlertEvent]  # by id
+    explained: dict[tuple[str, int], tuple[Contribution, ...]]  # as events tell, by asset and ms
+
+
+def _run(events: Sequence[AlertEvent], lake: Lake, model: Model) -> _Ran:
+    """Feed the engine with an alert's rows."""
     first, last = events[0], events[-1]
     spec = model.manifest.model
     start = min(first.start_ms, first.time_ms) - lead_ms(model.manifest)
@@ -219,22 +224,31 @@ def _run(
             f"expected samples of {first.asset} from {iso(start)} to {iso(end)}, got none", got=0
         )
     stream = samples(first.asset, rows.times, rows.matrix, rows.sensors)
-    return run_again(stream, model, site=first.site, gateway=first.gateway, thorough=True)
+    explained: dict[tuple[str, int], tuple[Contribution, ...]] = {}
+    found, told = run_again(
+        stream, model, site=first.site, gateway=first.gateway, explained=explained
+    )
+    return _Ran(found, told, explained)
 
 
 def run_again(
-    stream: Iterator[Sample], model: Model, *, site: str, gateway: str, thorough: bool = False
+    stream: Iterator[Sample],
+    model: Model,
+    *,
+    site: str,
+    gateway: str,
+    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
 ) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
     """Feed a fresh engine; return scores with every sensor named, and events by id.
 
-    ``thorough`` explains every score as an event is explained.
+    ``explained`` is filled with what an event at each score would name; that is slow.
     """
     engine = Engine(
         site=site,
         gateway=gateway,
         route=lambda _: model,
         contributions=len(model.names),
-        thorough=thorough,
+        explained=explained,
     )
     scores: list[ScoreRecord] = []
     told: dict[str, AlertEvent] = {}
@@ -244,9 +258,7 @@ def run_again(
     return scores, told
 
 
-def _compare(
-    event: AlertEvent, told: dict[str, AlertEvent], scores: Sequence[ScoreRecord]
-) -> Compared:
+def _compare(event: AlertEvent, told: dict[str, AlertEvent], judged: _Ran) -> Compared:
     count = len(event.contributions)
     again = told.get(event.id)
     if again is not None and again.threshold == event.threshold:
@@ -257,8 +269,9 @@ def _compare(
         )
         same = same and event.window in (None, again.window)  # older events name none
         return Compared(event, again.score, again.peak, again.contributions[:count], same)
-    at = next((s for s in scores if s.time_ms == event.time_ms), None)
+    at = next((s for s in judged.scores if s.time_ms == event.time_ms), None)
     if at is None or event.kind != "anomaly" or event.reason is not None:
         return Compared(event, None, None, None, same_event=False)
     score = at.score if at.threshold == event.threshold else at.score / event.threshold
-    return Compared(event, score, None, at.contributions[:count], same_event=False)
+    named = judged.explained[event.asset, event.time_ms][:count]
+    return Compared(event, score, None, named, same_event=False)
