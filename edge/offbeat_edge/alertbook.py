@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     )
     from offbeat_edge.window import Floats
 
+    Explanations = dict[tuple[str, int], tuple[Contribution, ...]]
+    """What an event at each score would name, by asset and time (ms)."""
+
 
 class Teller(NamedTuple):
     """Who speaks: names that go into every event, and how much it says."""
@@ -38,9 +41,9 @@ class Teller(NamedTuple):
     gateway: str
     contributions: int  # sensors named in a score or an event
     tell_scores: bool = True  # scores name sensors, too; else they are numbers alone
-    # To be filled with what an event at each score would name, by asset and time, ms: it is
-    # slow.  Scores then name sensors as events do, by what they read at the window's end.
-    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None
+    # To be filled, which is slow.  Scores then name sensors as events do, by what they read
+    # at the window's end.
+    explained: Explanations | None = None
 
 
 class Windows(NamedTuple):

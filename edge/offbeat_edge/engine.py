@@ -31,9 +31,10 @@ from offbeat_edge.watchstate import WatchState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from offbeat_edge.alertbook import Explanations
     from offbeat_edge.control import Control, Logged
     from offbeat_edge.model import Model
-    from offbeat_edge.schema import AssetState, Contribution, Sample, Stage
+    from offbeat_edge.schema import AssetState, Sample, Stage
     from offbeat_edge.watch import Due
 
 AT_ONCE = 16  # windows judged together: one invocation; more are no faster, and need memory
@@ -94,7 +95,7 @@ class Engine:
         route: Callable[[str], Model | None],
         contributions: int = 5,
         tell_scores: bool = True,
-        explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
+        explained: Explanations | None = None,
         max_assets: int = MAX_ASSETS,
         fleet: Fleet | None = None,
     ) -> None:

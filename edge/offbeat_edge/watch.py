@@ -183,7 +183,7 @@ class Watch:
             return self._contributions(verdict)
         found = self._explained(verdict, due)
         time_ms = due.row.step * self.aligner.period_ms
-        teller.explained[self.asset, time_ms] = self._named(verdict, found)
+        teller.explained[self.asset, time_ms] = self._of_event(verdict, found)
         if found is not None:
             verdict = verdict._replace(shares=found.shares, expected=found.expected_last)
         return self._contributions(verdict)
@@ -230,9 +230,9 @@ class Watch:
 
     def _anomaly_told(self, score: float, verdict: Verdict, due: Due) -> Told:
         found = self._explained(verdict, due) if self.named else None
-        return telling.of_anomaly(self.asset, score, self._named(verdict, found))
+        return telling.of_anomaly(self.asset, score, self._of_event(verdict, found))
 
-    def _named(self, verdict: Verdict, found: Explained | None) -> tuple[Contribution, ...]:
+    def _of_event(self, verdict: Verdict, found: Explained | None) -> tuple[Contribution, ...]:
         """Return the sensors that an event names."""
         if found is not None:
             verdict = verdict._replace(

@@ -16,11 +16,12 @@ from offbeat_edge.detector import DetectorSpec
 from offbeat_edge.engine import Engine
 from offbeat_edge.errors import ModelError
 from offbeat_edge.model import Model
-from offbeat_edge.schema import Contribution, Sample, SensorSpec
+from offbeat_edge.schema import Sample, SensorSpec
 from offbeat_edge.scorer import Scorer
 from offbeat_edge.shape import ShapeSpec
 
 if TYPE_CHECKING:
+    from offbeat_edge.alertbook import Explanations
     from offbeat_edge.manifest import Manifest
     from offbeat_edge.outputs import Outputs
     from offbeat_edge.window import Floats
@@ -193,7 +194,7 @@ def fed(
     model: Model,
     *,
     contributions: int = 5,
-    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
+    explained: Explanations | None = None,
 ) -> Outputs:
     """Two sensors that rise and fall as one, until the first goes its own way."""
     engine = Engine(
@@ -224,7 +225,7 @@ def test_a_thorough_engine_explains_scores_as_events_and_alerts_no_otherwise(
 ) -> None:
     eager = msgspec.structs.replace(manifest, threshold=1.0)
     plain = fed(model_of(eager, Together((1.0, 0.3))))
-    explained: dict[tuple[str, int], tuple[Contribution, ...]] = {}
+    explained: Explanations = {}
     slow = fed(model_of(eager, Together((1.0, 0.3))), explained=explained)
     assert plain.events
     assert slow.events == plain.events

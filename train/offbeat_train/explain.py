@@ -33,6 +33,7 @@ from offbeat_train.errors import DataError, LakeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from offbeat_edge.alertbook import Explanations
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.config import Config
     from offbeat_edge.manifest import Manifest
@@ -209,7 +210,7 @@ class _Ran(NamedTuple):
 
     scores: list[ScoreRecord]
     told: dict[str, AlertEvent]  # by id
-    explained: dict[tuple[str, int], tuple[Contribution, ...]]  # as events tell, by asset and ms
+    explained: Explanations
 
 
 def _run(events: Sequence[AlertEvent], lake: Lake, model: Model) -> _Ran:
@@ -224,7 +225,7 @@ def _run(events: Sequence[AlertEvent], lake: Lake, model: Model) -> _Ran:
             f"expected samples of {first.asset} from {iso(start)} to {iso(end)}, got none", got=0
         )
     stream = samples(first.asset, rows.times, rows.matrix, rows.sensors)
-    explained: dict[tuple[str, int], tuple[Contribution, ...]] = {}
+    explained: Explanations = {}
     found, told = run_again(
         stream, model, site=first.site, gateway=first.gateway, explained=explained
     )
@@ -237,7 +238,7 @@ def run_again(
     *,
     site: str,
     gateway: str,
-    explained: dict[tuple[str, int], tuple[Contribution, ...]] | None = None,
+    explained: Explanations | None = None,
 ) -> tuple[list[ScoreRecord], dict[str, AlertEvent]]:
     """Feed a fresh engine; return scores with every sensor named, and events by id.
 

@@ -183,12 +183,10 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
         )  # fmt: skip
     sample = values[:: max(1, len(values) // QUANTILE_ROWS)]
     sentinels = _sentinels(values, sample)
-    usual = values[~sentinel_mask(values, sentinels)] if sentinels else values
+    usual = _without(values, sentinels)
     quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
     cadence, late = _intervals([times for times, _ in known])
-    rises = all(
-        bool((np.diff(part[~sentinel_mask(part, sentinels)]) >= 0).all()) for _, part in known
-    )
+    rises = all(bool((np.diff(_without(part, sentinels)) >= 0).all()) for _, part in known)
     flat, longest = _flatness([v for _, v in known])
     return SensorHealth(
         name=name,
@@ -206,6 +204,10 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
         longest_flat=longest,
         sentinels=sentinels,
     )
+
+
+def _without(values: Floats, sentinels: tuple[float, ...]) -> Floats:
+    return values[~sentinel_mask(values, sentinels)] if sentinels else values
 
 
 def _intervals(times: list[Ints]) -> tuple[int | None, int | None]:

@@ -101,9 +101,8 @@ def kind_of(cells: list[str], decimal: str = ".") -> Kind:
 def _cell_kind(cell: str, decimal: str) -> Kind:
     if cell.lower() in NULLS:
         return "empty"
-    if _NUMBER.match(cell) or (decimal == "," and _COMMA_NUMBER.match(cell)):
-        return "number"
-    if _GROUPED[decimal].match(cell):
+    plain = _NUMBER.match(cell) or (decimal == "," and _COMMA_NUMBER.match(cell))
+    if plain or _GROUPED[decimal].match(cell):
         return "number"
     if cell.lower() in TRUE or cell.lower() in FALSE:
         return "flag"

@@ -25,6 +25,8 @@ from offbeat_train.health import Health, SensorHealth, sentinel_mask
 from offbeat_train.learned import scaling, sensor_specs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from offbeat_edge.schema import SensorSpec
@@ -154,7 +156,7 @@ def _usable(health: Health, *, named: bool) -> tuple[tuple[SensorHealth, ...], l
     """
     alive = tuple(sensor for sensor in health.sensors if not sensor.dead)
     if not alive:
-        dead = ", ".join(repr(sensor.name) for sensor in health.sensors)
+        dead = _names(health.sensors)
         raise DataError(f"expected at least one sensor with readings, got {dead} (no value)",
                         needed=1, got=0)  # fmt: skip
     moving = tuple(s for s in alive if not (s.flag and s.constant)) or alive
@@ -173,12 +175,16 @@ def _usable(health: Health, *, named: bool) -> tuple[tuple[SensorHealth, ...], l
     return usable, _said(health, usable)
 
 
+def _names(sensors: Iterable[SensorHealth]) -> str:
+    return ", ".join(repr(sensor.name) for sensor in sensors)
+
+
 def _said(health: Health, usable: tuple[SensorHealth, ...]) -> list[str]:
     out = [s for s in health.sensors if s not in usable]
-    dull = ", ".join(repr(s.name) for s in out if not s.counter)
-    left = ", ".join(repr(s.name) for s in out if s.counter)
-    kept = ", ".join(repr(s.name) for s in usable if s.counter)
-    still = ", ".join(repr(s.name) for s in usable if s.constant)
+    dull = _names(s for s in out if not s.counter)
+    left = _names(s for s in out if s.counter)
+    kept = _names(s for s in usable if s.counter)
+    still = _names(s for s in usable if s.constant)
     said = [f"not in the model, as nothing can be learned from them: {dull}"] if dull else []
     if left:
         said.append(
