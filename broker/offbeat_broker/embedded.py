@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 10.0  # to bind, or to say why not
 STOP_SECONDS = 10.0  # to close every session
+ACCEPT_TURNS = 4  # of the event loop, from an accepted socket to its ``connected``
+CLOSE_TURNS = 2  # until a closed transport has let go of its socket
 LISTENER = "default"
 
 
@@ -97,19 +99,19 @@ async def serve(
     )
     await broker.start()
 
-    writers: set[asyncio.StreamWriter] = set()
+    visits: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
-        try:
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):  # the client, or the whole broker, left
             await broker.external_connected(
                 StreamReaderAdapter(reader), StreamWriterAdapter(writer), LISTENER
             )
-        except (OSError, asyncio.CancelledError):
-            pass  # the client, or the whole broker, went away
-        finally:
-            writers.discard(writer)
-            writer.close()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: one that is cancelled before its first step closes nothing.
+        visit = asyncio.create_task(attend(reader, writer))
+        visits[visit] = writer
+        visit.add_done_callback(lambda done: visits.pop(done).close())
 
     try:
         server = await asyncio.start_server(connected, host, port)
@@ -118,11 +120,22 @@ async def serve(
         raise LinkError(f"broker: expected to bind {host}:{port}, got {error}") from error
     started.set_result(server.sockets[0].getsockname()[1])
     await stop.wait()
+    for listening in server.sockets:  # a closed server drops what it is accepting, unclosed
+        asyncio.get_running_loop().remove_reader(listening)
+    await _turns(ACCEPT_TURNS)
     server.close()
     await broker.shutdown()
-    for writer in writers:  # the broker forgets those that were still at their CONNECT
-        writer.close()
-    await asyncio.sleep(0)  # a closed transport lets go of its socket a turn later
+    if visits:  # the broker forgets those that were still at their CONNECT
+        for visit in visits:
+            visit.cancel()
+        await asyncio.wait(visits)
+    await _turns(CLOSE_TURNS)
+
+
+async def _turns(number: int) -> None:
+    """Let the event loop go round ``number`` times."""
+    for _ in range(number):
+        await asyncio.sleep(0)
 
 
 @contextmanager

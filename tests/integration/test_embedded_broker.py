@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +122,22 @@ def test_the_port_is_free_again_after_it() -> None:
     with embedded.running(port=port) as again:
         assert again == port
     client.close()
+
+
+def test_it_closes_what_it_was_accepting_when_it_stopped() -> None:
+    def knock(port: int, gone: threading.Event) -> None:
+        with suppress(OSError):
+            while not gone.is_set():
+                socket.create_connection(("127.0.0.1", port), WAIT).close()
+
+    for _ in range(20):
+        gone = threading.Event()
+        with embedded.running() as port:
+            knocking = threading.Thread(target=knock, args=(port, gone))
+            knocking.start()
+        gone.set()
+        knocking.join(WAIT)
+    gc.collect()  # what is unclosed says so now: an error, as every warning
 
 
 def test_a_taken_port_is_told() -> None:
