@@ -25,7 +25,8 @@ from offbeat_edge.manifest_check import problems
 from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, Runtime, SensorSpec
 from offbeat_edge.shape import ShapeSpec
 
-SCHEMA = "1.3"  # 1.1: shape, sensors' sentinels; 1.2: follow; 1.3: detector.alone
+# 1.1: shape, sensors' sentinels; 1.2: follow; 1.3: detector.alone; 1.4: absent, quiet_steps
+SCHEMA = "1.4"
 MANIFEST_MAX = 4 * 1024 * 1024  # bytes
 
 

@@ -88,8 +88,12 @@ def _sensor(where: str, sensor: SensorSpec) -> Iterator[str]:
     if not low <= high:
         yield f"{where}: expected low <= high, got {sensor.low} and {sensor.high}"
     yield from _all_finite(f"{where}.sentinels", sensor.sentinels)
-    if sensor.stuck_steps is not None:
-        yield from _between(f"{where}.stuck_steps", sensor.stuck_steps, 1, DURATION_MAX_MS)
+    if not set(sensor.absent) <= set(sensor.sentinels):
+        yield f"{where}.absent: expected some of the sentinels, got {sensor.absent}"
+    for name in ("stuck_steps", "quiet_steps"):
+        steps = getattr(sensor, name)
+        if steps is not None:
+            yield from _between(f"{where}.{name}", steps, 1, DURATION_MAX_MS)
 
 
 def _numbers(manifest: Manifest) -> Iterator[str]:

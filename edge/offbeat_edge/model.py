@@ -120,6 +120,7 @@ class Model:
         )
         self.names = tuple(s.name for s in manifest.sensors)
         self.index = {name: i for i, name in enumerate(self.names)}
+        self.absent = [frozenset(s.absent) for s in manifest.sensors]
         spec = manifest.model
         hold = spec.hold_ms // spec.period_ms
         self.checks = SensorRules(manifest.sensors, window=spec.window, hold=hold)

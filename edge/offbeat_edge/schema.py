@@ -174,7 +174,9 @@ class SensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     cadence_ms: int  # how often it reports
     scored: bool = True  # false: an input whose reconstruction is not judged
     stuck_steps: int | None = None  # unchanged for more steps than this: stuck
-    sentinels: tuple[float, ...] = ()  # numbers that stand for "no reading"
+    quiet_steps: int | None = None  # missing only after more than this; None: after the hold
+    sentinels: tuple[float, ...] = ()  # numbers that stand for "no reading" ...
+    absent: tuple[float, ...] = ()  # ... and did so in the history, again and again
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,10 @@
 
 Looks at closed rows in the sensors' own units, before any model:
 
-``missing``  no value for longer than the hold allows, while others report (the
-             silence of a whole asset is no sensor's fault: it is ``stale``; nor
-             is it one that a slow sensor is heard later than others at first);
+``missing``  no value for longer than the hold allows, or than is the sensor's
+             habit, while others report (the silence of a whole asset is no
+             sensor's fault: it is ``stale``; nor is it one that a slow sensor
+             is heard later than others at first);
 ``range``    outside the plausible range for `RANGE_STEPS` reports in a row;
 ``sentinel`` likewise, and a number that stands for "no reading";
 ``unit``     likewise, and it went there by a factor between units in one step;
@@ -37,7 +38,7 @@ UNIT_TOLERANCE = 0.03  # relative
 class SensorCheckState(msgspec.Struct, array_like=True):
     """Per sensor: last fresh value, steps unchanged, steps out of range and in which way.
 
-    Of one that was never heard, ``same`` counts the steps in which others were.
+    Of one without a value, ``same`` is minus the steps in which others had one.
 
     ``tainted`` counts the rows for which a window still holds readings of a fault.
     """
@@ -64,6 +65,7 @@ class SensorRules:
         self.high = [math.inf if s.high is None else s.high for s in sensors]
         self.sentinels = [frozenset(s.sentinels) for s in sensors]
         self.patience = [math.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
+        self.quiet = [max(0, (s.quiet_steps or 0) - hold) for s in sensors]  # beyond the hold
         self.window = window
         self.hold = hold
         self._all_sentinels = frozenset().union(*self.sentinels)
@@ -126,7 +128,8 @@ class SensorCheck:
         return faults
 
     def _settle(self) -> None:
-        self._calm = not (any(self.state.outside) or any(self.state.tainted))
+        state = self.state
+        self._calm = not (any(state.outside) or any(state.tainted) or min(state.same) < 0)
 
     def _examine(self, row: Row) -> dict[str, str]:
         """Look at every sensor by itself."""
@@ -135,10 +138,10 @@ class SensorCheck:
         for i, value in enumerate(row.values):
             fault = None
             if value != value:  # noqa: PLR0124 - NaN: the hold ran out
+                state.same[i] = min(state.same[i], 0) - (not silent)
                 unheard = state.last[i] != state.last[i]
-                state.same[i] = state.same[i] + (not silent) if unheard else 0
-                late = not unheard or state.same[i] > rules.hold
-                fault = "missing" if late and not silent else None
+                allowed = rules.quiet[i] + (rules.hold if unheard else 0)
+                fault = "missing" if -state.same[i] > allowed and not silent else None
             else:
                 if row.fresh[i]:
                     self._take(i, value)
@@ -157,7 +160,7 @@ class SensorCheck:
     def _take(self, i: int, value: float) -> None:
         """Take a fresh reading of one sensor."""
         state, rules = self.state, self._rules
-        state.same[i] = state.same[i] + 1 if value == state.last[i] else 0
+        state.same[i] = max(state.same[i], 0) + 1 if value == state.last[i] else 0
         if rules.low[i] <= value <= rules.high[i] and value not in rules.sentinels[i]:
             state.outside[i] = 0
         else:

@@ -82,6 +82,7 @@ class Watch:
             hold_ms=spec.hold_ms,
             lateness_ms=model.lateness_ms,
             sensors=len(model.names),
+            absent=model.absent,
         )
         self.ring = Ring(window=spec.window, sensors=len(model.names))
         self.check = SensorCheck(model.checks)

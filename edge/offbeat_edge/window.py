@@ -11,6 +11,9 @@ order and any batching (displacements up to the allowed lateness):
   or when it is complete and no earlier sample can come any more.
 * A sensor absent from a step keeps its last value for ``hold_ms``; beyond
   that the row is invalid and the next window starts after it.
+* A number that often stood for "no reading" in the history is absent for as
+  long as the last reading holds, as it was when the model was fitted; beyond
+  that it goes through as it came, for `sensorcheck` to judge.
 * Windows end at steps divisible by the stride: a grid that does not depend
   on when anything was started.
 * An event time that jumps is held in quarantine until several consistent
@@ -26,13 +29,16 @@ recording at once, and a property test holds the two together.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from offbeat_edge.schema import EventMs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -197,6 +203,7 @@ class Aligner:
     ----------
     period_ms, hold_ms, lateness_ms : milliseconds of event time.
     sensors : how many sensors the model takes (F).
+    absent : for each sensor the numbers that often stood for "no reading".
     """
 
     def __init__(
@@ -206,6 +213,7 @@ class Aligner:
         hold_ms: int,
         lateness_ms: int,
         sensors: int,
+        absent: Sequence[frozenset[float]] | None = None,
         state: AlignerState | None = None,
     ) -> None:
         self.period_ms = period_ms
@@ -217,6 +225,8 @@ class Aligner:
         )
         self.backward_ms = max(BACKWARD_JUMP_MS, BACKWARD_JUMP_STEPS * period_ms, lateness_ms)
         self._all_fresh = [True] * sensors
+        self._absent = absent or [frozenset()] * sensors
+        self._any_absent = frozenset().union(*self._absent)
         self.state = state or AlignerState(last_times=[None] * sensors, last_values=[0.0] * sensors)
 
     def push(self, time_ms: int, values: list[float]) -> tuple[list[Row], list[Drop]]:
@@ -240,10 +250,15 @@ class Aligner:
             return []
         if state.newest is None or time_ms > state.newest:
             state.newest = time_ms
-        if self.lateness_ms == 0 and not state.pending and _complete(values):
+        if self.lateness_ms == 0 and not state.pending and self._whole(values):
             return self._emit_whole(step, time_ms, values)
         self._place(step, time_ms, values)
         return self._close(state.newest)
+
+    def _whole(self, values: list[float]) -> bool:
+        """Tell whether every sensor reports, and none that it has no reading."""
+        read = not self._any_absent or self._any_absent.isdisjoint(values)
+        return read and _complete(values)
 
     def _emit_whole(self, step: int, time_ms: int, values: list[float]) -> list[Row]:
         """Close a step that its first sample completes: the common case."""
@@ -344,13 +359,15 @@ class Aligner:
         values = [math.nan] * self.sensors if entry is None else entry.values
         fresh = [value == value for value in values]  # noqa: PLR0124 - NaN: absent
         for index, reported in enumerate(fresh):
-            if reported and entry is not None:
+            absent = values[index] in self._absent[index]
+            if reported and not absent and entry is not None:
                 state.last_times[index] = entry.times[index]
                 state.last_values[index] = values[index]
                 continue
             seen = state.last_times[index]
             if seen is not None and now - seen <= self.hold_ms:
                 values[index] = state.last_values[index]
+                fresh[index] = False
         state.closed = step
         return Row(step, values, fresh, _complete(values), restart)
 

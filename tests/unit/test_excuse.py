@@ -105,6 +105,22 @@ def test_what_a_mute_sensor_leaves_in_the_windows_opens_no_anomaly(
     assert kinds(outs) == {"sensor_fault"}
 
 
+def test_a_reading_that_the_history_lacked_at_times_is_held_as_it_was_there(
+    manifest: Manifest,
+) -> None:
+    described = manifest_of(manifest)
+    hold = described.model.hold_ms // described.model.period_ms
+    flicker = [CALM] * 20 + [(WRONG, 9.9, 10.0)] * hold + [CALM] * 20
+    known = tuple(msgspec.structs.replace(s, absent=(WRONG,)) for s in described.sensors)
+    knows = model_of(msgspec.structs.replace(described, sensors=known), OneLevel())
+    assert loudest(outcome(model_of(described, OneLevel()), flicker)) > 50.0
+    assert loudest(outcome(knows, flicker)) < 1.0
+    assert not kinds(outcome(knows, flicker))
+    assert kinds(outcome(knows, MUTE[:20] + MUTE[20:21] * (hold + 4) + MUTE[26:])) == {
+        "sensor_fault"
+    }
+
+
 @pytest.mark.parametrize("interpreter", [OneLevel(), None])
 def test_a_machine_that_stops_is_told_though_two_sensors_say_what_cannot_be(
     manifest: Manifest, interpreter: OneLevel | None

@@ -58,6 +58,24 @@ def test_what_is_no_measurement_is_told(
     assert "3 sensors" in said
 
 
+def test_faults_in_the_history_are_told(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head, *rows = recording.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    for time_ms, flow, heat in cells[60:70]:
+        rows[rows.index(f"{time_ms},{flow},{heat}")] = f"{time_ms},{float(flow) + 90.0},{heat}"
+    recording.write_text("\n".join([head, *rows]) + "\n")
+    out, page = recording.with_suffix(".offbeat"), recording.with_suffix(".html")
+    assert main(["fit", str(recording), "--out", str(out), "--window", "8", "--epochs", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "over its own history: 1 anomaly" in said
+    told = "2024-01-01T00:01:"
+    assert told in said.split("over its own history", 1)[1]
+    assert "Over its own history" in page.read_text()
+    assert told in page.read_text().split("Over its own history", 1)[1]
+
+
 def test_too_little_data_ends_with_the_figures_and_no_bundle(
     recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

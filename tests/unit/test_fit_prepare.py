@@ -176,7 +176,29 @@ def test_the_plausible_range_holds_what_was_seen_and_more() -> None:
 def test_sentinels_are_not_learned_from() -> None:
     values = beat(1000)
     values[500, 0] = -9999.0
-    assert prepared(history(values)).rows.min() > -5
+    found = prepared(history(values))
+    assert found.rows.min() > -5
+    assert [-9999.0 in sensor.sentinels for sensor in found.sensors] == [True, True, True]
+
+
+@pytest.mark.parametrize(("times", "absent"), [(9, ()), (10, (-9999.0,))])
+def test_a_sentinel_that_comes_again_and_again_is_an_absence(
+    times: int, absent: tuple[float, ...]
+) -> None:
+    values = beat(1000)
+    for at in range(times):
+        values[90 * at + 5 : 90 * at + 7, 0] = -9999.0
+    assert [sensor.absent for sensor in prepared(history(values)).sensors] == [absent, (), ()]
+
+
+def test_how_long_a_sensor_is_often_silent_is_learned() -> None:
+    values = beat(1000)
+    for at in range(12):
+        values[80 * at + 5 : 80 * at + 11, 0] = np.nan
+    for at in range(3):
+        values[300 * at + 25 : 300 * at + 50, 1] = np.nan
+    values[700:720] = np.nan  # a silence of all is nobody's
+    assert [s.quiet_steps for s in prepared(history(values)).sensors] == [12, None, None]
 
 
 def test_too_little_data_says_what_is_needed_and_what_there_was() -> None:

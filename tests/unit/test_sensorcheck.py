@@ -88,6 +88,16 @@ def test_a_sensor_that_was_never_heard_has_as_long_as_a_reading_stands() -> None
     assert story(check(), [*silent[:HOLD], 50.0, math.nan]) == [None] * (HOLD + 1) + ["missing"]
 
 
+def test_a_sensor_that_is_often_silent_is_missing_when_it_is_so_for_longer() -> None:
+    often = msgspec.structs.replace(SENSORS[0], quiet_steps=HOLD + 4)
+    watched = SensorCheck(SensorRules((often, SENSORS[1]), window=WINDOW, hold=HOLD))
+    hole = [math.nan] * 5  # the hold itself is bridged before
+    assert story(watched, [50.0, *hole]) == [None] * 5 + ["missing"]
+    assert story(watched, [50.0, *hole[:4], 50.0, *hole[:4]]) == [None] * 10
+    assert story(watched, [50.0] * 8)[-1] is None  # nor is it stuck for having been away
+    assert story(watched, [50.0])[-1] == "stuck"
+
+
 def test_silence_of_all_counts_for_nobody() -> None:
     watched = check()
     for step in range(2 * HOLD):

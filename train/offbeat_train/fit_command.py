@@ -27,6 +27,7 @@ from offbeat_train.errors import HistoryError
 from offbeat_train.fit_source import add_source_arguments, read_source
 from offbeat_train.health import examine
 from offbeat_train.health_view import show
+from offbeat_train.hindsight import look_back
 from offbeat_train.terminal import Bar, hushed
 from offbeat_train.words import length, often
 
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 
     from offbeat_edge.schema import SensorSpec
     from offbeat_train.fit import Fitted
+    from offbeat_train.hindsight import Hindsight
     from offbeat_train.history import History
     from offbeat_train.package import Origin
     from offbeat_train.tune import Tried
 
 NAME_LENGTH = 64
+LOUDEST = 3  # anomalies of its own history that are told; the report has more
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,10 +106,13 @@ def run(args: argparse.Namespace) -> int:
         digest = package.write(args.out, fitted, now=now, origin=origin)
         if signer is not None:
             bundle.sign(args.out, signer.sign)
+        bar.stage("looking back over the history")
+        past = look_back(args.out, history)
         bar.stage("drawing the report")
         path = args.report or args.out.with_suffix(".html")
-        report.write(path, fitted, bundle=args.out, digest=digest)
-    _tell(fitted, args.out, path, digest, console)
+        report.write(path, fitted, bundle=args.out, digest=digest, past=past)
+    _tell(fitted, past, console)
+    _tell_files(args.out, path, digest, console)
     return 0
 
 
@@ -127,7 +133,7 @@ def _tell_trial(trial: Tried, console: Console) -> None:
     console.print(escape(f"trial {trial.number}: {sizes}: {said}"), highlight=False)
 
 
-def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console) -> None:
+def _tell(fitted: Fitted, past: Hindsight, console: Console) -> None:
     plan, spec, parity = fitted.prepared.plan, fitted.spec, fitted.parity
     calibration = fitted.calibration
     layers = "/".join(str(units) for units in (*spec.encoder, *spec.decoder))
@@ -141,12 +147,17 @@ def _tell(fitted: Fitted, out: Path, report: Path, digest: str, console: Console
             f"from {length(calibration.held_out_hours)} of held-out rows"
         ),
         fitted.comparison.verdict,
+        f"over its own history: {past.said(calibration.expected_per_week)}",
+        *(f"  {event.start}  {event.message}" for event in past.loudest[:LOUDEST]),
     ]
     for line in lines:
         console.print(escape(line), highlight=False)
-    for warning in fitted.warnings:
+    for warning in (*fitted.warnings, *past.doubts(calibration.expected_per_week)):
         if warning != fitted.comparison.verdict:
             console.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
+
+
+def _tell_files(out: Path, report: Path, digest: str, console: Console) -> None:
     size = out.stat().st_size / 1024
     console.print(f"[green]{escape(str(out))}[/green] {size:.0f} KiB, {digest}", highlight=False,
                   soft_wrap=True)  # fmt: skip

@@ -31,6 +31,7 @@ GAP_PERIODS = 5  # a silence of more than this many usual intervals is a gap
 SENTINELS = (-1.0, 999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99999.0,
              32767.0, -32768.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0)  # fmt: skip
 SENTINEL_APART = 10.0  # interquartile ranges between a sentinel and everything else
+HABIT = 10  # times that something came; fewer may have been events
 BLOCKS = 40  # a sensor's level is compared between this many parts of its history
 MISSING_SHARE = 0.2  # of an asset's records; more is worth a warning
 RISING_DISTINCT = 20  # different values; a switch thrown once is no counter
@@ -55,6 +56,7 @@ class SensorHealth:
     flat_share: float  # readings equal to the one before
     longest_flat: int  # readings without a change, at most
     sentinels: tuple[float, ...]
+    habitual: tuple[float, ...] = ()  # of the sentinels, those that came again and again
 
     @property
     def dead(self) -> bool:
@@ -203,7 +205,14 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
         flat_share=flat,
         longest_flat=longest,
         sentinels=sentinels,
+        habitual=tuple(s for s in sentinels if sum(_comes(v, s) for _, v in known) >= HABIT),
     )
+
+
+def _comes(values: Floats, sentinel: float) -> int:
+    """Count how often a number comes, in a row once."""
+    found = np.concatenate([[False], values == sentinel])
+    return int((found[1:] & ~found[:-1]).sum())
 
 
 def _without(values: Floats, sentinels: tuple[float, ...]) -> Floats:

@@ -72,11 +72,14 @@ def sensor_specs(
     *,
     period_ms: int,
     window: int,
+    quiet: list[int | None],
 ) -> tuple[SensorSpec, ...]:
-    """Describe the model's inputs."""
+    """Describe the model's inputs; ``quiet`` is for how many steps each is usually silent."""
     return tuple(
-        _spec(sensor, float(c), float(s), period_ms, window, scored=scored)
-        for sensor, c, s, scored in zip(sensors, center, spread, judged(sensors), strict=True)
+        _spec(sensor, float(c), float(s), period_ms, window, scored=scored, quiet=steps)
+        for sensor, c, s, scored, steps in zip(
+            sensors, center, spread, judged(sensors), quiet, strict=True
+        )
     )
 
 
@@ -97,7 +100,14 @@ def judged(sensors: tuple[SensorHealth, ...]) -> tuple[bool, ...]:
 
 
 def _spec(
-    sensor: SensorHealth, center: float, spread: float, period_ms: int, window: int, *, scored: bool
+    sensor: SensorHealth,
+    center: float,
+    spread: float,
+    period_ms: int,
+    window: int,
+    *,
+    scored: bool,
+    quiet: int | None,
 ) -> SensorSpec:
     low, high = plausible(sensor)
     return SensorSpec(
@@ -109,7 +119,9 @@ def _spec(
         cadence_ms=sensor.cadence_ms or period_ms,
         scored=scored,
         stuck_steps=stuck_after(sensor, window),
+        quiet_steps=quiet,
         sentinels=sentinels(sensor, low, high),
+        absent=sensor.habitual,
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from offbeat_edge.window import resample, scale
 from offbeat_train.defaults import BEAT_ROWS, SHORTEST, choose_stride, choose_window
 from offbeat_train.errors import DataError
-from offbeat_train.health import Health, SensorHealth, sentinel_mask
+from offbeat_train.health import HABIT, Health, SensorHealth, sentinel_mask
 from offbeat_train.learned import scaling, sensor_specs
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ NICE_MS = (1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2000, 5000, 10_000, 15
            30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_200_000, 1_800_000, 3_600_000,
            7_200_000, 14_400_000, 21_600_000, 43_200_000, 86_400_000, 604_800_000)  # fmt: skip
 NICE_TOLERANCE = 0.05  # relative; clocks jitter
+QUIET_FACTOR = 2  # times as long as a sensor was silent `HABIT` times
 PIECE = 500_000  # rows handled at a time; a longer stretch is cut there
 LARGEST = 1e30  # of a sensor's values: its square, summed, must fit float64
 USED_SHARE = 0.75  # of the grid; less is warned about
@@ -112,7 +113,9 @@ def prepare(
     plan = Plan(period_ms=period, hold_ms=hold, window=chosen,
                 stride=stride or choose_stride(chosen))  # fmt: skip
     return Prepared(
-        plan=plan, sensors=sensor_specs(usable, center, spread, period_ms=period, window=chosen),
+        plan=plan, sensors=sensor_specs(
+            usable, center, spread, period_ms=period, window=chosen, quiet=grids.quiet(),
+        ),
         rows=_scaled(rows.values, center, spread), run=rows.run, place=rows.place,
         times_ms=rows.times_ms, warnings=tuple(warnings),
     )  # fmt: skip
@@ -217,6 +220,7 @@ class _Grids:
         self.runs: list[tuple[int, Ints, Floats]] = []  # (asset, steps, values)
         self.steps = 0  # grid rows, complete or not
         self.absent = np.zeros(len(sensors), dtype=np.int64)
+        self.silences = [np.zeros(0, dtype=np.int64) for _ in sensors]  # the `HABIT` longest
         self.names: list[str] = []
 
     def add(self, name: str, recording: Recording, columns: list[int]) -> None:
@@ -231,6 +235,11 @@ class _Grids:
         grid = resample(times_ms, values, period_ms=self.period, hold_ms=self.hold)
         self.steps += len(grid.steps)
         self.absent += np.isnan(grid.values).sum(axis=0)
+        heard = grid.fresh[grid.fresh.any(axis=1)]
+        for index, fresh in enumerate(heard.T):
+            silent = QUIET_FACTOR * (np.diff(np.flatnonzero(fresh)) - 1)
+            beyond = silent[silent > self.hold // self.period]
+            self.silences[index] = np.sort(np.append(self.silences[index], beyond))[-HABIT:]
         steps, kept = grid.steps[grid.valid], grid.values[grid.valid]
         edges = [0, *(np.flatnonzero(np.diff(steps) != 1) + 1).tolist(), len(steps)]
         asset = len(self.names) - 1
@@ -246,6 +255,10 @@ class _Grids:
         for index, sensor in enumerate(self.sensors):
             out[sentinel_mask(out[:, index], sensor.sentinels), index] = np.nan
         return out
+
+    def quiet(self) -> list[int | None]:
+        """Give the steps for which each sensor is silent while others report, where it often is."""
+        return [int(most[0]) if len(most) == HABIT else None for most in self.silences]
 
     def complete(self, at_least: int) -> int:
         """Count the rows in runs of at least so many."""

@@ -35,7 +35,7 @@ from offbeat_train.preview.levels import BUDGETS, TIMES, by_budget, by_times, cu
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from offbeat_edge.bundle import Bundle
     from offbeat_edge.control import Logged
@@ -252,11 +252,20 @@ def _write_scores(
             writer.writerow([*cells, *([name and (asset or name)] if several else [])])
 
 
+def asset_weeks(history: History) -> float:
+    """Add up how long each asset's recording is, weeks."""
+    spans = [int(r.times_ms[-1] - r.times_ms[0]) for r in history.assets.values() if len(r.row)]
+    return sum(spans) / WEEK_MS
+
+
+def opened(events: Iterable[AlertEvent]) -> Counter[str]:
+    """Count the alerts that were opened, by kind."""
+    return Counter(event.kind for event in events if event.type == "new")
+
+
 def _summary(history: History, replayed: Replayed, model: Model) -> None:
     spec = model.manifest.model
-    spans = [int(r.times_ms[-1] - r.times_ms[0]) for r in history.assets.values() if len(r.row)]
-    weeks = sum(spans) / WEEK_MS
-    opened = Counter(e.kind for e in replayed.events if e.type == "new")
+    weeks = asset_weeks(history)
     scored = sum(map(len, replayed.scores.values()))
     print(f"model     {spec.name} {spec.version}, {len(model.names)} sensors,", end=" ")
     print(f"window {spec.window} x {spec.period_ms / 1000:g} s, stride {spec.stride}")
@@ -266,7 +275,7 @@ def _summary(history: History, replayed: Replayed, model: Model) -> None:
         print(f"not used  {count} samples: {reason}")
     if replayed.drops["late"] or replayed.drops["time_jump"]:
         print("          rows are out of order: sort them, or set lateness_s in --config")
-    for kind, count in sorted(opened.items()) or [("anomaly", 0)]:
+    for kind, count in sorted(opened(replayed.events).items()) or [("anomaly", 0)]:
         rate = f", {count / weeks:.2f} a week and asset" if weeks > 0 else ""
         print(f"alerts    {count} {kind}{rate}")
     for event in [e for e in replayed.events if e.type == "new"][:20]:

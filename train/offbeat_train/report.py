@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from offbeat_train.fit import Fitted
+    from offbeat_train.hindsight import Hindsight
 
     Floats = NDArray[np.float64]
 
@@ -37,15 +38,18 @@ DECORATION = "The LSTM is decoration on this history: what it watches, the linea
 NOTES_SHOWN = 60
 ASSETS_SHOWN = 30
 ASSET_HEADS = ("asset", "records", "from", "to", "every", "gaps", "duplicates", "out of order")
+PAST_HEADS = ("begins", "asset", "peak", "")
 SENSOR_HEADS = ("sensor", "every", "missing", "low", "median", "high", "longest rest", "")
 
 
-def write(path: Path, fitted: Fitted, *, bundle: Path, digest: str) -> None:
-    """Write the page."""
-    path.write_text(page(fitted, bundle=bundle, digest=digest), encoding="utf-8")
+def write(
+    path: Path, fitted: Fitted, *, bundle: Path, digest: str, past: Hindsight | None = None
+) -> None:
+    """Write the page; ``past`` is what the bundle would have told of the history."""
+    path.write_text(page(fitted, bundle=bundle, digest=digest, past=past), encoding="utf-8")
 
 
-def page(fitted: Fitted, *, bundle: Path, digest: str) -> str:
+def page(fitted: Fitted, *, bundle: Path, digest: str, past: Hindsight | None = None) -> str:
     """Build the page."""
     scores = _scores(fitted)
     sections = [
@@ -54,6 +58,7 @@ def page(fitted: Fitted, *, bundle: Path, digest: str) -> str:
         _training(fitted),
         _reconstructions(fitted, scores),
         _errors(fitted, scores),
+        "" if past is None else _past(past, fitted.calibration.expected_per_week),
         _parity(fitted),
         _baseline(fitted),
         _speed(fitted, bundle),
@@ -169,6 +174,19 @@ def _errors(fitted: Fitted, scores: Floats) -> str:
         figures.scores_in_time(scores),
         said,
         figures.by_sensor(names, comparison.network_errors, comparison.pca_errors),
+    )
+
+
+def _past(past: Hindsight, per_week: float) -> str:
+    rows = [
+        (event.start, event.asset, "" if event.peak is None else f"{event.peak:.2f}", event.message)
+        for event in past.loudest
+    ]
+    return section(
+        "Over its own history",
+        f"<p>Replayed as the device would have met it: {escape(past.said(per_week))}.</p>",
+        bullets(past.doubts(per_week), "warning"),
+        table(PAST_HEADS, rows) if rows else "",
     )
 
 
