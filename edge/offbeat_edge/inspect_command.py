@@ -163,13 +163,13 @@ def _alerts(manifest: Manifest) -> str:
 
 
 def _header() -> tuple[str, ...]:
-    return ("name", "unit", "center", "scale", "plausible", "every", "stuck after", "judged")
+    return ("name", "unit", "center", "scale", "plausible", "every", "stuck after",
+            "missing after", "no reading", "judged")  # fmt: skip
 
 
 def _sensor(sensor: SensorSpec) -> tuple[str, ...]:
     low = "" if sensor.low is None else f"{sensor.low:g}"
     high = "" if sensor.high is None else f"{sensor.high:g}"
-    stuck = "" if sensor.stuck_steps is None else f"{sensor.stuck_steps} steps"
     return (
         sensor.name,
         sensor.unit,
@@ -177,9 +177,15 @@ def _sensor(sensor: SensorSpec) -> tuple[str, ...]:
         f"{sensor.scale:.6g}",
         f"{low} .. {high}" if low or high else "any",
         _span(sensor.cadence_ms),
-        stuck,
+        _steps(sensor.stuck_steps),
+        _steps(sensor.quiet_steps),
+        ", ".join(f"{number:g}" for number in sensor.absent),
         "yes" if sensor.scored else "input only",
     )
+
+
+def _steps(count: int | None) -> str:
+    return "" if count is None else f"{count} steps"
 
 
 def _checks(found: Inspection) -> Iterator[str]:

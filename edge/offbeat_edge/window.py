@@ -250,15 +250,11 @@ class Aligner:
             return []
         if state.newest is None or time_ms > state.newest:
             state.newest = time_ms
-        if self.lateness_ms == 0 and not state.pending and self._whole(values):
+        read = not self._any_absent or self._any_absent.isdisjoint(values)
+        if read and self.lateness_ms == 0 and not state.pending and _complete(values):
             return self._emit_whole(step, time_ms, values)
         self._place(step, time_ms, values)
         return self._close(state.newest)
-
-    def _whole(self, values: list[float]) -> bool:
-        """Tell whether every sensor reports, and none that it has no reading."""
-        read = not self._any_absent or self._any_absent.isdisjoint(values)
-        return read and _complete(values)
 
     def _emit_whole(self, step: int, time_ms: int, values: list[float]) -> list[Row]:
         """Close a step that its first sample completes: the common case."""

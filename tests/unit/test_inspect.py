@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def path(tmp_path: Path, manifest: Manifest) -> Path:
+    flow, heat = manifest.sensors
+    often = msgspec.structs.replace(heat, quiet_steps=9, sentinels=(-999.0,), absent=(-999.0,))
     told = msgspec.structs.replace(
         manifest,
+        sensors=(flow, often),
         calibration={"rows": 5000, "method": "quantile", "evil": "\x1b[2J"},
         follow=FollowSpec(windows=15, factor=1.5, most=2.0),
     )
@@ -39,7 +42,7 @@ def test_people_are_told_what_is_in_a_bundle(
         "  signature     none",
         "  grid          a step every 1 s, a window of 4 steps (4 s) every 2 s, a missing",
         "  follows       1.5 x an asset's mean score of 1 min, up to 2",
-        "  heat        20      1      -50 ..     1 s    6 steps      yes",
+        "-50 ..     1 s    6 steps      9 steps        -999        yes",
         "  rows          5000",
         "  seed          0",
         "  good, exact: golden scores equal to the bit",

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Find = Callable[[AlertEvent], Bundle]
 
 LEAD_WINDOWS = 4  # windows of rows before an alert, so that all state has settled
-LEAD_STUCK = 2  # times the steps after which a sensor counts as stuck
+LEAD_HABITS = 2  # times the steps after which a sensor is stuck, or missing
 LEAD_MIN_MS = 600_000  # ten minutes at least
 TAIL_WINDOWS = 1  # windows of rows behind it, for the picture
 
@@ -198,9 +198,9 @@ def _open(
 def lead_ms(manifest: Manifest) -> int:
     """Return how far before an alert its state reaches back, with room to spare."""
     spec, rule = manifest.model, manifest.alert
-    stuck = max((sensor.stuck_steps or 0 for sensor in manifest.sensors), default=0)
+    habits = [steps or 0 for s in manifest.sensors for steps in (s.stuck_steps, s.quiet_steps)]
     followed = 0 if manifest.follow is None else manifest.follow.windows + 1
-    steps = (LEAD_WINDOWS + followed) * spec.window + LEAD_STUCK * stuck
+    steps = (LEAD_WINDOWS + followed) * spec.window + LEAD_HABITS * max(habits, default=0)
     held = spec.hold_ms + rule.min_duration_ms + rule.clear_ms + rule.cooldown_ms
     return max(LEAD_MIN_MS, steps * spec.period_ms + 2 * held)
 
