@@ -5,8 +5,9 @@ clock and keeps nothing but `Lifecycle`, which is data.
 
 * A score above 1.0 starts a candidate; after ``min_duration_ms`` above it
   the alert opens, dated from the first of them.
-* While open, an update goes out when the severity rises or the peak has
-  grown by `UPDATE_GROWTH` since people last heard of it.
+* While open, an update goes out when the severity rises or the score has
+  grown by `UPDATE_GROWTH` since people last heard of it, or since it fell
+  back (`fall_back`).
 * It ends once the score has stayed below ``clear_ratio`` for ``clear_ms``.
 * After an end, ``cooldown_ms`` must pass before the next candidate.
 * Hushed (people said that it was nothing), none opens until the score has
@@ -46,7 +47,7 @@ class Lifecycle(msgspec.Struct, array_like=True):
     quiet_until_ms: EventMs | None = None  # cooldown
     seq: int = 0  # of the next event
     peak: float = 0.0
-    told: float = 0.0  # the peak people last heard of
+    told: float = 0.0  # the peak people last heard of; 1.0 once it fell back
     alert: str | None = None  # its identity while open, whatever model takes over
     verdict: str | None = None  # what people said of it: while open, and while hushed
     hushed_ms: EventMs | None = None  # hushed since
@@ -68,6 +69,14 @@ def advance(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) -> Eve
 def forget_candidate(life: Lifecycle) -> None:
     """Scores were interrupted: what was not yet an alert starts over."""
     life.candidate_ms = None
+
+
+def fall_back(life: Lifecycle) -> None:
+    """Let what rises from the threshold again be news, though the alert is still open.
+
+    It may be another fault, which the first one's peak must not hide.
+    """
+    life.told = min(life.told, 1.0)
 
 
 def close(life: Lifecycle, rule: AlertRule, time_ms: int) -> EventType | None:
@@ -141,10 +150,10 @@ def _while_open(life: Lifecycle, rule: AlertRule, time_ms: int, score: float) ->
         return None
     life.below_ms = None
     life.peak = max(life.peak, score)
-    graver = severity_of(life.peak) != severity_of(life.told)
-    if not graver and life.peak < UPDATE_GROWTH * life.told:
+    graver = score > life.told and severity_of(score) != severity_of(life.told)
+    if not graver and score < UPDATE_GROWTH * life.told:
         return None
-    life.told = life.peak
+    life.told = score
     return "update"
 
 

@@ -25,7 +25,7 @@ from offbeat_edge.manifest_check import problems
 from offbeat_edge.schema import AlertRule, Lineage, Member, ModelSpec, Runtime, SensorSpec
 from offbeat_edge.shape import ShapeSpec
 
-# 1.1: shape, sensors' sentinels; 1.2: follow; 1.3: detector.alone; 1.4: absent, quiet_steps
+# 1.1: shape, sensors' sentinels; 1.2: follow; 1.3: detector.alone; 1.4: their habits
 SCHEMA = "1.4"
 MANIFEST_MAX = 4 * 1024 * 1024  # bytes
 

@@ -90,6 +90,7 @@ def _sensor(where: str, sensor: SensorSpec) -> Iterator[str]:
     yield from _all_finite(f"{where}.sentinels", sensor.sentinels)
     if not set(sensor.absent) <= set(sensor.sentinels):
         yield f"{where}.absent: expected some of the sentinels, got {sensor.absent}"
+    yield from _all_finite(f"{where}.rests", sensor.rests)
     for name in ("stuck_steps", "quiet_steps"):
         steps = getattr(sensor, name)
         if steps is not None:

@@ -173,7 +173,8 @@ class SensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None = None
     cadence_ms: int  # how often it reports
     scored: bool = True  # false: an input whose reconstruction is not judged
-    stuck_steps: int | None = None  # unchanged for more steps than this: stuck
+    stuck_steps: int | None = None  # unchanged for more steps than this: stuck ...
+    rests: tuple[float, ...] = ()  # ... but at these, where it may stay
     quiet_steps: int | None = None  # missing only after more than this; None: after the hold
     sentinels: tuple[float, ...] = ()  # numbers that stand for "no reading" ...
     absent: tuple[float, ...] = ()  # ... and did so in the history, again and again

@@ -9,7 +9,8 @@ Looks at closed rows in the sensors' own units, before any model:
 ``range``    outside the plausible range for `RANGE_STEPS` reports in a row;
 ``sentinel`` likewise, and a number that stands for "no reading";
 ``unit``     likewise, and it went there by a factor between units in one step;
-``stuck``    the very same number for more steps than was ever normal.
+``stuck``    the very same number for more steps than was ever normal, other than
+             where the sensor rests, as a valve that is shut.
 
 All but ``range`` explain a strange window by themselves, for as long as their
 readings are in it; a value out of range may be the truth about a broken machine.
@@ -66,6 +67,7 @@ class SensorRules:
         self.sentinels = [frozenset(s.sentinels) for s in sensors]
         self.patience = [math.inf if s.stuck_steps is None else s.stuck_steps for s in sensors]
         self.quiet = [max(0, (s.quiet_steps or 0) - hold) for s in sensors]  # beyond the hold
+        self.rests = [frozenset(s.rests) for s in sensors]
         self.window = window
         self.hold = hold
         self._all_sentinels = frozenset().union(*self.sentinels)
@@ -147,7 +149,7 @@ class SensorCheck:
                     self._take(i, value)
                 if state.outside[i] >= RANGE_STEPS:
                     fault = state.wrong[i]
-                elif state.same[i] > rules.patience[i]:
+                elif state.same[i] > rules.patience[i] and value not in rules.rests[i]:
                     fault = "stuck"
             if fault is not None:
                 faults[rules.names[i]] = fault

@@ -169,6 +169,8 @@ class Watch:
         own = self._machines(score, threshold, due)
         moment = Moment(time_ms, own, due.window, threshold)
         was_open = self.book.open_alert("anomaly")
+        if own <= 1.0:
+            alert.fall_back(self.book.lives["anomaly"])
         self._advance("anomaly", moment, lambda: self._anomaly_told(own, verdict, due), out)
         if "anomaly" not in self.book.resting:
             opened = was_open is None and self.book.open_alert("anomaly") is not None

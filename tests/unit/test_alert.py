@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offbeat_edge.alert import Lifecycle, advance, close, ended, forget_candidate, severity_of
+from offbeat_edge.alert import (
+    Lifecycle,
+    advance,
+    close,
+    ended,
+    fall_back,
+    forget_candidate,
+    severity_of,
+)
 from offbeat_edge.schema import AlertRule
 
 Scores = list[tuple[int, float]]
@@ -53,6 +61,18 @@ def test_after_an_end_it_stays_quiet_for_the_cooldown() -> None:
 def test_an_update_comes_when_it_gets_much_worse_or_critical() -> None:
     scores = [(0, 1.2), (1, 1.3), (2, 1.9), (3, 2.0), (4, 3.0), (5, 3.1)]
     assert story(AlertRule(), scores) == [(0, "new"), (2, "update"), (4, "update")]
+
+
+def test_what_rises_after_it_fell_back_is_news_again() -> None:
+    life, rule = Lifecycle(), AlertRule(clear_ms=100)
+    assert [advance(life, rule, t, s) for t, s in [(0, 5.0), (1, 0.95), (2, 2.0)]] == [
+        "new", None, None,
+    ]  # fmt: skip
+    fall_back(life)
+    scores = [1.4, 1.6, 2.3, 2.5, 3.2]
+    told = [advance(life, rule, 3 + k, score) for k, score in enumerate(scores)]
+    assert told == [None, "update", None, "update", "update"]
+    assert life.peak == 5.0
 
 
 def test_an_interruption_makes_a_candidate_start_over() -> None:

@@ -61,6 +61,22 @@ def test_a_fault_makes_one_alert_that_names_the_sensor(model: Model) -> None:
     assert START + 19_000 <= events[0].start_ms <= START + 20_000
 
 
+def test_a_second_fault_in_an_open_alert_is_told_with_its_own_sensor(model: Model) -> None:
+    model.rule = AlertRule(clear_ms=20_000)
+    stream = [
+        sample(k, 10.0 + 6.0 * (40 <= k < 50), 20.0 + 0.2 * (k % 3) + 9.0 * (20 <= k < 30))
+        for k in range(80)
+    ]
+    events = events_of(engine_for(model), stream, 7)
+    assert {e.alert for e in events} == {events[0].alert}
+    first = [e.contributions[0].sensor for e in events if e.time_ms < START + 40_000]
+    second = [e.contributions[0].sensor for e in events if e.type == "update"
+              and e.time_ms >= START + 40_000]  # fmt: skip
+    assert set(first) == {"heat"}
+    assert second
+    assert set(second) == {"flow"}
+
+
 @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.integers(1, 130), order=st.randoms(use_true_random=False))
 def test_batching_and_interleaving_of_assets_change_nothing(

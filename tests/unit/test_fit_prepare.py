@@ -191,6 +191,16 @@ def test_a_sentinel_that_comes_again_and_again_is_an_absence(
     assert [sensor.absent for sensor in prepared(history(values)).sensors] == [absent, (), ()]
 
 
+def test_where_a_sensor_rests_says_nothing_of_when_it_is_stuck() -> None:
+    values = beat(1000)
+    values[:, 0] = np.where(np.arange(1000) % 200 < 90, 100.0, values[:, 0])
+    values[400:460, 1] = values[400, 1]  # a rest, but not at an end of what it says
+    full, still, free = prepared(history(values)).sensors
+    assert (full.rests, still.rests, free.rests) == ((100.0,), (), ())
+    assert full.stuck_steps is None or full.stuck_steps < 90
+    assert still.stuck_steps == 3 * 59
+
+
 def test_how_long_a_sensor_is_often_silent_is_learned() -> None:
     values = beat(1000)
     for at in range(12):

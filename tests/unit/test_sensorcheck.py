@@ -98,6 +98,13 @@ def test_a_sensor_that_is_often_silent_is_missing_when_it_is_so_for_longer() -> 
     assert story(watched, [50.0])[-1] == "stuck"
 
 
+def test_where_a_sensor_rests_it_is_not_stuck() -> None:
+    valve = msgspec.structs.replace(SENSORS[0], rests=(30.0,))
+    watched = SensorCheck(SensorRules((valve, SENSORS[1]), window=WINDOW, hold=HOLD))
+    assert set(story(watched, [*wobble(3), *[30.0] * 40, *wobble(3)])) == {None}
+    assert story(watched, [31.0] * 40)[-1] == "stuck"
+
+
 def test_silence_of_all_counts_for_nobody() -> None:
     watched = check()
     for step in range(2 * HOLD):

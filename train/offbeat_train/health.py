@@ -32,6 +32,7 @@ SENTINELS = (-1.0, 999.0, 9999.0, 99999.0, 999999.0, -99.0, -999.0, -9999.0, -99
              32767.0, -32768.0, 65535.0, 2147483647.0, -2147483648.0, 4294967295.0)  # fmt: skip
 SENTINEL_APART = 10.0  # interquartile ranges between a sentinel and everything else
 HABIT = 10  # times that something came; fewer may have been events
+REST_FACTOR = 3  # as long as anywhere else: there a sensor rests
 BLOCKS = 40  # a sensor's level is compared between this many parts of its history
 MISSING_SHARE = 0.2  # of an asset's records; more is worth a warning
 RISING_DISTINCT = 20  # different values; a switch thrown once is no counter
@@ -54,9 +55,10 @@ class SensorHealth:
     distinct: int  # different values, counted up to a thousand
     rises: bool  # never falls
     flat_share: float  # readings equal to the one before
-    longest_flat: int  # readings without a change, at most
+    longest_flat: int  # readings without a change, at most, but where it rests
     sentinels: tuple[float, ...]
     habitual: tuple[float, ...] = ()  # of the sentinels, those that came again and again
+    rests: tuple[float, ...] = ()  # of low and high: where it stays for long, and nowhere else
 
     @property
     def dead(self) -> bool:
@@ -189,7 +191,9 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
     quarter, middle, three = (float(q) for q in np.quantile(sample, (0.25, 0.5, 0.75)))
     cadence, late = _intervals([times for times, _ in known])
     rises = all(bool((np.diff(_without(part, sentinels)) >= 0).all()) for _, part in known)
-    flat, longest = _flatness([v for _, v in known])
+    flat, longest, rests = _flatness(
+        [v for _, v in known], (float(usual.min()), float(usual.max()))
+    )
     return SensorHealth(
         name=name,
         count=len(values),
@@ -205,6 +209,7 @@ def _sensor(name: str, parts: list[tuple[Ints, Floats]]) -> SensorHealth:
         flat_share=flat,
         longest_flat=longest,
         sentinels=sentinels,
+        rests=rests,
         habitual=tuple(s for s in sentinels if sum(_comes(v, s) for _, v in known) >= HABIT),
     )
 
@@ -237,17 +242,29 @@ def _distinct(values: Floats) -> int:
     return min(1000, len(np.unique(values[:: max(1, len(values) // 100_000)])) or 1)
 
 
-def _flatness(parts: list[Floats]) -> tuple[float, int]:
-    """Share of readings equal to the one before, and the longest run of equals."""
-    same_total = pairs = longest = 0
+def _flatness(
+    parts: list[Floats], ends: tuple[float, float]
+) -> tuple[float, int, tuple[float, ...]]:
+    """Share of readings equal to the one before, the longest run of equals, where it rests.
+
+    A valve that is shut, or a level that is cut off at 100 %, stays at an end
+    of its range for many times as long as anywhere else: such runs do not count.
+    """
+    same_total = pairs = 0
+    longest = dict.fromkeys((*ends, None), 0)
     for values in parts:
         same = np.diff(values) == 0
         pairs += len(same)
         same_total += int(same.sum())
-        breaks = np.flatnonzero(~same)
-        runs = np.diff(np.concatenate([[-1], breaks, [len(same)]])) - 1
-        longest = max(longest, int(runs.max()) if runs.size else 0)
-    return same_total / max(1, pairs), longest
+        breaks = np.concatenate([[-1], np.flatnonzero(~same), [len(same)]])
+        runs, at = np.diff(breaks) - 1, values[breaks[1:]]
+        for end in ends:
+            longest[end] = max(longest[end], int(runs[at == end].max(initial=0)))
+        longest[None] = max(longest[None], int(runs[~np.isin(at, ends)].max(initial=0)))
+    elsewhere = max(longest[None], 1)
+    rests = tuple(end for end in dict.fromkeys(ends) if longest[end] > REST_FACTOR * elsewhere)
+    usual = max(run for end, run in longest.items() if end not in rests)
+    return same_total / max(1, pairs), usual, rests
 
 
 def _sentinels(values: Floats, sample: Floats) -> tuple[float, ...]:

@@ -120,6 +120,7 @@ def _spec(
         scored=scored,
         stuck_steps=stuck_after(sensor, window),
         quiet_steps=quiet,
+        rests=sensor.rests,
         sentinels=sentinels(sensor, low, high),
         absent=sensor.habitual,
     )

@@ -41,6 +41,8 @@ WINDOWS = 2_000  # compared at most, of each network
 ERROR_RATIO = 1.15  # integer over float reconstruction error
 ERROR_FLOOR = 0.02  # scaled units; below it a ratio means nothing
 SCORE_DIFFERENCE = 0.15  # typical (root mean square), where 1.0 is the threshold
+FLOORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of what surely suffices, tried one after the other
+NAMED = 5  # sensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +79,10 @@ def proven(
 ) -> tuple[Calibration, Parity, list[str]]:
     """Calibrate on what integers reconstruct, and compare them with floats.
 
-    A sensor that hardly moves can be reconstructed to less than the integers'
-    steps.  Where that would move scores, what integers and floats differ by
-    becomes its noise floor, so that it weighs less; the texts returned say so.
+    A sensor can be reconstructed to less than the integers' steps, where it
+    hardly moves or others say all of it.  Where that would move scores, what
+    integers and floats differ by becomes its noise floor, as far as it takes,
+    so that it weighs less; the texts returned say so.
 
     Raises
     ------
@@ -94,18 +97,37 @@ def proven(
 
     calibration, parity = both(NOISE_FLOOR)
     told: list[str] = []
-    if parity.score_difference > SCORE_DIFFERENCE:
-        floor = np.maximum(parity.each / SCORE_DIFFERENCE, NOISE_FLOOR)
-        usual = np.sqrt(np.diagonal(np.linalg.inv(np.array(calibration.detector.precision))))
-        judged = scored_columns(sensors)
-        told = [
-            f"{sensors[judged[i]].name!r} hardly moves beside the integers' steps: what "
-            f"moves it by less than {floor[i]:.2g} of its usual range is heard late or not at all"
-            for i in np.flatnonzero(floor > usual)
-        ]
+    each, usual = parity.each, _usual(calibration)
+    for share in FLOORS:
+        if parity.score_difference <= SCORE_DIFFERENCE:
+            break
+        floor = np.maximum(share * each / SCORE_DIFFERENCE, NOISE_FLOOR)
         calibration, parity = both(floor)
+        told = _coarse(floor, usual, sensors)
     refuse_if_lost(parity)
     return calibration, parity, told
+
+
+def _usual(calibration: Calibration) -> Floats:
+    """How large each judged sensor's residual usually is, (S,), scaled."""
+    precision = np.array(calibration.detector.precision)
+    return np.asarray(np.sqrt(np.diagonal(np.linalg.inv(precision))), dtype=np.float64)
+
+
+def _coarse(floor: Floats, usual: Floats, sensors: tuple[SensorSpec, ...]) -> list[str]:
+    """Name the sensors whose floor is more than their usual residual, in one text."""
+    judged = [sensors[index] for index in scored_columns(sensors)]
+    found = [
+        f"{judged[i].name!r} {floor[i] * judged[i].scale:.2g} {judged[i].unit}".rstrip()
+        for i in np.flatnonzero(floor > usual)
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return [
+        "integers say these too coarsely for what is usual of them; smaller changes are heard "
+        f"late or not at all: {', '.join(found[:NAMED])}{more}"
+    ]
 
 
 def compare(
