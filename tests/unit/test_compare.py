@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -40,9 +42,14 @@ class Flat:
 
 
 def named(
-    fault: str, *, magnitude: float = 4.0, levels: tuple[float, float] = (5.0, -5.0)
+    fault: str,
+    *,
+    magnitude: float = 4.0,
+    levels: tuple[float, float] = (5.0, -5.0),
+    spec: DetectorSpec = SPEC,
 ) -> compare.Caught:
     flat: Any = Flat(levels)
+    flat.detector = spec
     judge = Scorer(flat, SENSORS)
     return compare._caught(  # noqa: SLF001
         [compare.Pair(flat, flat, flat)], (judge, judge), fault, magnitude,
@@ -61,3 +68,19 @@ def test_the_untouched_one_is_wrong() -> None:
     found = named("offset", magnitude=1e-6, levels=(9.0, -5.0))
     assert found.network == 1.0
     assert 0.3 < found.named < 0.7
+
+
+def test_a_sensor_that_is_not_heard_by_itself_is_known() -> None:
+    muffled = msgspec.structs.replace(SPEC, precision=((1.0, 0.0), (0.0, 0.01)))
+    rows = [named(fault, spec=muffled) for fault in ("offset", "drift", "noise")]
+    for row in rows:
+        assert row.tried.sum() == compare.WINDOWS
+        assert row.heard[0] > 0.9 * row.tried[0] > 0
+        assert row.heard[1] == 0
+    assert told_deaf(rows) == [1]
+    assert told_deaf([named(fault) for fault in ("offset", "drift")]) == []
+
+
+def told_deaf(rows: list[compare.Caught]) -> list[int]:
+    some: Any = SimpleNamespace(caught=rows)
+    return compare.Comparison.deaf_to(some)

@@ -185,7 +185,7 @@ def test_the_comparison_is_the_same_for_both_and_says_who_leads(fitted: fit.Fitt
     comparison = fitted.comparison
     assert {row.fault for row in comparison.caught} == {
         "offset", "drift", "noise", "frozen", "swapped"}  # fmt: skip
-    assert all(0 <= value <= 1 for row in comparison.caught for value in row[2:])
+    assert all(0 <= value <= 1 for row in comparison.caught for value in row[2:5])
     assert comparison.pca_as_good == (comparison.pca >= comparison.network - 0.02)
     assert ("PCA catches as many" in comparison.verdict) == comparison.pca_as_good
 

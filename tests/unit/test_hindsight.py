@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from offbeat_train.hindsight import Hindsight
 
 
-def past(anomalies: int, weeks: float, **others: int) -> Hindsight:
-    return Hindsight(weeks, Counter(anomaly=anomalies, **others), ())
+def past(anomalies: int, weeks: float, *, peak: float = 1.2, **others: int) -> Hindsight:
+    loudest: Any = SimpleNamespace(peak=peak)
+    return Hindsight(weeks, Counter(anomaly=anomalies, **others), (loudest,) * bool(anomalies))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,11 @@ def test_it_is_a_doubt_where_chance_does_not_explain_it(
     if doubted:
         assert f"told {anomalies} anomalies where" in doubts[0]
         assert "--exclude START/END" in doubts[0]
+
+
+def test_one_that_is_critical_is_a_doubt_alone() -> None:
+    (doubt,) = past(1, 5.0, peak=7.5).doubts(1.0)
+    assert "the loudest at 7.5 thresholds" in doubt
 
 
 def test_it_is_counted_beside_the_rate_that_was_expected() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from offbeat_train.split import Split
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
     Fault = Callable[[Floats, int, float, np.random.Generator], Floats]
 
 WINDOWS = 400  # perturbed for each fault and magnitude, over all splits
@@ -58,6 +59,8 @@ class Caught(NamedTuple):
     network: float
     pca: float
     named: float  # of (some of) its catches, a perturbed sensor came first (swapped: either)
+    tried: Ints  # (F,) windows in which each sensor was perturbed
+    heard: Ints  # (F,) of these, above the network's threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,14 @@ class Comparison:
     pca_scores: Floats  # (N,) of the untouched held-out windows
     pca_as_good: bool
     verdict: str
+
+    def deaf_to(self) -> list[int]:
+        """Sensors of whose large lasting changes few are caught, the least heard first."""
+        large = [row for row in self.caught if row.fault in LASTING and row.magnitude >= LARGE]
+        tried = np.sum([row.tried for row in large], axis=0)
+        share = np.sum([row.heard for row in large], axis=0) / np.maximum(tried, 1)
+        found = np.flatnonzero((tried > 0) & (share < BLIND))
+        return [int(index) for index in found[np.argsort(share[found], kind="stable")]]
 
 
 def compare(
@@ -129,10 +140,11 @@ def _caught(
     targets: list[int],
     rng: np.random.Generator,
 ) -> Caught:
-    network, pca, named = [], [], []
+    network, pca, named, hits = [], [], [], []
     for pair in pairs:
         windows = pair.split.held_out.spread(max(1, WINDOWS // len(pairs)))
         hit = rng.choice(targets, size=len(windows))
+        hits.append(hit)
         faulty = np.stack(
             [FAULTS[name](w, int(s), magnitude, rng) for w, s in zip(windows, hit, strict=True)]
         )
@@ -141,9 +153,12 @@ def _caught(
         found = np.flatnonzero(scores.score > 1.0)[: NAMED // len(pairs)]
         named += [_named(pair, judges[0], faulty[n], windows[n]) for n in found]
         pca.append(judges[1].score(faulty, pair.pca.reconstruct(faulty)).score > 1.0)
+    caught, tried, count = np.concatenate(network), np.concatenate(hits), faulty.shape[2]
     return Caught(
-        fault=name, magnitude=magnitude, network=float(np.concatenate(network).mean()),
+        fault=name, magnitude=magnitude, network=float(caught.mean()),
         pca=float(np.concatenate(pca).mean()), named=float(np.mean(named)) if named else 0.0,
+        tried=np.bincount(tried, minlength=count),
+        heard=np.bincount(tried[caught], minlength=count),
     )  # fmt: skip
 
 
@@ -193,6 +208,7 @@ FAULTS: dict[str, Fault] = {
     "offset": _offset, "drift": _drift, "noise": _noise, "frozen": _frozen, "swapped": _swapped,
 }  # fmt: skip
 SIZED = (_offset, _drift, _noise)
+LASTING = ("offset", "drift")
 
 
 def _rms(windows: Floats, recon: Floats) -> Floats:

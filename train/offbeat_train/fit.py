@@ -42,7 +42,7 @@ from offbeat_train.network import CLIP, NetworkSpec, build, set_linear
 from offbeat_train.shared_graph import SharedGraph
 from offbeat_train.split import Split, Windows, divide, everything
 from offbeat_train.training import EPOCHS, train
-from offbeat_train.words import length, often
+from offbeat_train.words import amount, few, length, often
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -336,6 +336,15 @@ def _strange(
     return np.concatenate(found) if np.mean(known) > MOST else None
 
 
+def _deaf(prepared: Prepared, comparison: compare.Comparison) -> list[str]:
+    """Name the sensors of whose own lasting changes little is heard."""
+    found = [amount(prepared.sensors[i], compare.LARGE) for i in comparison.deaf_to()]
+    if not found:
+        return []
+    said = "a lasting change of one of these alone is mostly not heard, nor any smaller one"
+    return [f"{said}, so watch them in other ways as well: {few(found)}"]
+
+
 def _unseen(history: History) -> list[str]:
     """Say what a history is too short to hold."""
     rows = [recording.times_ms for recording in history.assets.values() if len(recording.row)]
@@ -362,6 +371,8 @@ def _doubts(
             f"this model is nearly blind: of faults of {compare.LARGE:g} standard deviations it "
             f"catches {np.mean(large):.0%}; normal rows differ too much from each other"
         )
+    else:
+        found += _deaf(prepared, comparison)
     if len(prepared.rows) < FEW_ROWS:
         found.append(f"only {len(prepared.rows)} complete rows: what is normal is little known")
     if calibration.supported_per_week > calibration.budget_per_week:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from offbeat_train.history import History
 
 KEPT = 20  # anomalies that are shown
+LOUD = 3.0  # thresholds; what is normal is not critical
 BEYOND = 2.0  # deviations of a Poisson count that are no chance
 
 
@@ -53,13 +54,15 @@ class Hindsight(NamedTuple):
         """Say when it is more than the threshold stands for, and what to do."""
         expected = per_week * self.weeks
         count = self.opened["anomaly"]
-        if count <= expected + BEYOND * math.sqrt(expected):
+        loudest = max((event.peak or 0.0 for event in self.loudest), default=0.0)
+        if count <= expected + BEYOND * math.sqrt(expected) and loudest < LOUD:
             return []
         said = (
             f"over its own history the model would have told {count} anomalies where "
-            f"{often(expected)} were to be expected: if they are faults, leave them out with "
-            "--exclude START/END and fit again; what is normal but rare will be told whenever "
-            "it comes, unless more history makes it less rare"
+            f"{often(expected)} were to be expected, the loudest at {often(loudest)} thresholds: "
+            "if they are faults, leave them out with --exclude START/END and fit again; what is "
+            "normal but rare (a start, a stop, a recipe) will be told whenever it comes, unless "
+            "more history makes it less rare"
         )
         return [said]
 

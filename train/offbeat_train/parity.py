@@ -22,6 +22,7 @@ from offbeat_edge.scorer import Scorer
 from offbeat_train.blocks import in_blocks
 from offbeat_train.calibration import NOISE_FLOOR, calibrate
 from offbeat_train.errors import AccuracyError
+from offbeat_train.words import amount, few
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +43,6 @@ ERROR_RATIO = 1.15  # integer over float reconstruction error
 ERROR_FLOOR = 0.02  # scaled units; below it a ratio means nothing
 SCORE_DIFFERENCE = 0.15  # typical (root mean square), where 1.0 is the threshold
 FLOORS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)  # of what surely suffices, tried one after the other
-NAMED = 5  # sensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,17 +117,9 @@ def _usual(calibration: Calibration) -> Floats:
 def _coarse(floor: Floats, usual: Floats, sensors: tuple[SensorSpec, ...]) -> list[str]:
     """Name the sensors whose floor is more than their usual residual, in one text."""
     judged = [sensors[index] for index in scored_columns(sensors)]
-    found = [
-        f"{judged[i].name!r} {floor[i] * judged[i].scale:.2g} {judged[i].unit}".rstrip()
-        for i in np.flatnonzero(floor > usual)
-    ]
-    if not found:
-        return []
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return [
-        "integers say these too coarsely for what is usual of them; smaller changes are heard "
-        f"late or not at all: {', '.join(found[:NAMED])}{more}"
-    ]
+    found = [amount(judged[i], float(floor[i])) for i in np.flatnonzero(floor > usual)]
+    said = "integers say these too coarsely for what is usual of them; smaller changes are heard"
+    return [f"{said} late or not at all: {few(found)}"] if found else []
 
 
 def compare(
