@@ -66,7 +66,10 @@ def told_apart(actual: float, expected: float) -> tuple[str, str]:
 
 def of_fault(asset: str, faults: Mapping[str, str], readings: Mapping[str, float | None]) -> Told:
     """Tell of faulty sensors; ``readings`` of those that are, or just were."""
-    listed = ", ".join(f"{name} {why}" for name, why in sorted(faults.items()))
+    listed = ", ".join(
+        f"{name} {why}" + ("" if readings[name] is None else f" at {readings[name]:g}")
+        for name, why in sorted(faults.items())
+    )
     share = 1.0 / max(1, len(readings))
     found = (
         Contribution(sensor=name, share=share, actual=readings[name]) for name in sorted(readings)
