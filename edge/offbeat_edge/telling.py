@@ -2,7 +2,7 @@
 
 >>> told = of_fault("pump1", {"flow": "stuck"}, {"flow": 4.0})
 >>> told.message, told.contributions[0].share
-('pump1: sensor fault: flow stuck', 1.0)
+('pump1: sensor fault: flow stuck at 4', 1.0)
 """
 
 from __future__ import annotations
