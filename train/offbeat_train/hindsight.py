@@ -13,7 +13,10 @@ faults in the history, or what is normal but rare in it.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from offbeat_edge import bundle as bundles
 from offbeat_edge.engine import Engine
@@ -68,7 +71,7 @@ class Hindsight(NamedTuple):
 
 
 def look_back(bundle: Path, history: History) -> Hindsight:
-    """Replay the history, its rows in the order of the files, through the bundle.
+    """Replay the history, in order of time as it was learned from, through the bundle.
 
     Raises
     ------
@@ -76,7 +79,11 @@ def look_back(bundle: Path, history: History) -> Hindsight:
     """
     model = open_model(bundles.load(bundle), config_digest="")
     engine = Engine(site=SITE, gateway=GATEWAY, route=lambda _: model)
-    events = replay_history(engine, history).events
+    in_time = {
+        name: replace(recording, row=np.arange(len(recording.row)))
+        for name, recording in history.assets.items()
+    }
+    events = replay_history(engine, replace(history, assets=in_time)).events
     told = [alert.loudest for alert in lives(0, events, {}) if alert.first.kind == "anomaly"]
     told.sort(key=lambda event: event.peak or 0.0, reverse=True)
     return Hindsight(asset_weeks(history), opened(events), tuple(told[:KEPT]))
