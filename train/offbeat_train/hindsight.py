@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from offbeat_edge import bundle as bundles
+from offbeat_edge.alert import CRITICAL_SCORE
 from offbeat_edge.engine import Engine
 from offbeat_edge.model import open_model
-from offbeat_train.preview.incidents import lives
-from offbeat_train.replay_command import GATEWAY, SITE, asset_weeks, opened, replay_history
+from offbeat_train.preview.incidents import lives, peak_of
+from offbeat_train.recordings import asset_weeks
+from offbeat_train.replay_command import GATEWAY, SITE, opened, replay_history
 from offbeat_train.words import often
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from offbeat_train.history import History
 
 KEPT = 20  # anomalies that are shown
-LOUD = 3.0  # thresholds; what is normal is not critical
 BEYOND = 2.0  # deviations of a Poisson count that are no chance
 
 
@@ -57,8 +58,8 @@ class Hindsight(NamedTuple):
         """Say when it is more than the threshold stands for, and what to do."""
         expected = per_week * self.weeks
         count = self.opened["anomaly"]
-        loudest = max((event.peak or 0.0 for event in self.loudest), default=0.0)
-        if count <= expected + BEYOND * math.sqrt(expected) and loudest < LOUD:
+        loudest = peak_of(self.loudest[0]) if self.loudest else 0.0
+        if count <= expected + BEYOND * math.sqrt(expected) and loudest < CRITICAL_SCORE:
             return []
         said = (
             f"over its own history the model would have told {count} anomalies where "
@@ -85,5 +86,6 @@ def look_back(bundle: Path, history: History) -> Hindsight:
     }
     events = replay_history(engine, replace(history, assets=in_time)).events
     told = [alert.loudest for alert in lives(0, events, {}) if alert.first.kind == "anomaly"]
-    told.sort(key=lambda event: event.peak or 0.0, reverse=True)
-    return Hindsight(asset_weeks(history), opened(events), tuple(told[:KEPT]))
+    told.sort(key=peak_of, reverse=True)
+    weeks = asset_weeks(history.assets.values())
+    return Hindsight(weeks, opened(events), tuple(told[:KEPT]))

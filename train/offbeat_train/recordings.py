@@ -19,12 +19,13 @@ import numpy as np
 from offbeat_train.errors import HistoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from offbeat_train.parts import Findings, Part
 
+WEEK_MS = 7 * 24 * 3_600_000
 DEFAULT_ASSET = "asset"
 MAX_CELLS = 400_000_000  # records x sensors of one long history; 3.2 GB
 
@@ -48,6 +49,12 @@ class Recording:
         """Return the runs of records between cuts, in order."""
         edges = [0, *(int(cut) for cut in self.cuts), len(self.times_ms)]
         return [slice(a, b) for a, b in itertools.pairwise(edges) if b > a]
+
+
+def asset_weeks(recordings: Iterable[Recording]) -> float:
+    """Add up how long recordings are, weeks."""
+    spans = [int(r.times_ms[-1] - r.times_ms[0]) for r in recordings if len(r.row)]
+    return sum(spans) / WEEK_MS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from offbeat_train.history import read_history
 from offbeat_train.history_arguments import add_history_arguments, history_options
 from offbeat_train.preview import page
 from offbeat_train.preview.levels import BUDGETS, TIMES, by_budget, by_times, curve_of, reach
+from offbeat_train.recordings import asset_weeks
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from offbeat_train.history import History
     from offbeat_train.preview.levels import Level
 
-WEEK_MS = 7 * 24 * 3_600_000
 SITE = "default"  # the configuration's own default
 GATEWAY = "replay"
 
@@ -252,12 +252,6 @@ def _write_scores(
             writer.writerow([*cells, *([name and (asset or name)] if several else [])])
 
 
-def asset_weeks(history: History) -> float:
-    """Add up how long each asset's recording is, weeks."""
-    spans = [int(r.times_ms[-1] - r.times_ms[0]) for r in history.assets.values() if len(r.row)]
-    return sum(spans) / WEEK_MS
-
-
 def opened(events: Iterable[AlertEvent]) -> Counter[str]:
     """Count the alerts that were opened, by kind."""
     return Counter(event.kind for event in events if event.type == "new")
@@ -265,7 +259,7 @@ def opened(events: Iterable[AlertEvent]) -> Counter[str]:
 
 def _summary(history: History, replayed: Replayed, model: Model) -> None:
     spec = model.manifest.model
-    weeks = asset_weeks(history)
+    weeks = asset_weeks(history.assets.values())
     scored = sum(map(len, replayed.scores.values()))
     print(f"model     {spec.name} {spec.version}, {len(model.names)} sensors,", end=" ")
     print(f"window {spec.window} x {spec.period_ms / 1000:g} s, stride {spec.stride}")

@@ -46,7 +46,7 @@ class Incident:
     @property
     def told(self) -> AlertEvent:
         """The loudest event of the first threshold that raises it."""
-        return max((a.loudest for a in self.alerts if a.level == self.alerts[0].level), key=_peak)
+        return max((a.loudest for a in self.alerts if a.level == self.alerts[0].level), key=peak_of)
 
 
 def fold(levels: Sequence[Sequence[AlertEvent]], *, until: Mapping[str, int]) -> list[Incident]:
@@ -80,7 +80,7 @@ def _alert(level: int, events: list[AlertEvent], until: Mapping[str, int]) -> Al
     if end is None:
         end = max(events[-1].time_ms, until.get(events[0].asset, 0))
     told = [event for event in events if event.type != "end"] or events
-    return Alert(level, events[0], max(told, key=_peak), end)
+    return Alert(level, events[0], max(told, key=peak_of), end)
 
 
 def _meet(group: list[Alert], alert: Alert) -> bool:
@@ -98,5 +98,6 @@ def _incident(group: list[Alert]) -> Incident:
     )
 
 
-def _peak(event: AlertEvent) -> float:
+def peak_of(event: AlertEvent) -> float:
+    """Return how loud an alert had been by this event, thresholds."""
     return event.peak or 0.0

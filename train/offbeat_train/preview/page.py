@@ -26,6 +26,7 @@ from offbeat_train.explain import lead_ms, run_again
 from offbeat_train.explain_page import loudest, panels
 from offbeat_train.health_view import interval
 from offbeat_train.preview.incidents import Incident, fold
+from offbeat_train.recordings import WEEK_MS, asset_weeks
 from offbeat_train.report_figures import STYLE, svg, thin
 from offbeat_train.report_page import PAGE, bullets, section, table, terms
 from offbeat_train.words import often
@@ -45,7 +46,6 @@ SENSORS = 3  # in a picture
 BEFORE, DURING = 3, 12  # windows in a picture
 STRANGE_SHARE = 0.2  # of the time in alert; a model that knows a machine stays far below
 DAY_MS = 24 * 3_600_000
-WEEK_MS = 7 * DAY_MS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,7 @@ class Preview:
     @property
     def weeks(self) -> float:
         """Length of the history, in asset weeks."""
-        spans = [r.times_ms[-1] - r.times_ms[0] for r in self.recordings.values() if len(r.row)]
-        return float(sum(spans)) / WEEK_MS
+        return asset_weeks(self.recordings.values())
 
     def incidents(self) -> list[Incident]:
         """Everything that any level would have told."""
